@@ -1,0 +1,49 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+
+PYTHON ?= python3
+UV := $(or $(shell command -v uv 2>/dev/null),.venv/bin/uv)
+READY := .venv/.ready
+RUN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test bench soak lint format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Sync an invented organization, without a token
+	@$(RUN)/buildkite-assets demo
+
+dev: $(READY) ## Open the Dagster UI; without BUILDKITE_API_TOKEN on the demo's data
+	@$(RUN)/buildkite-assets dev
+
+test: $(READY) ## Run the tests
+	@$(RUN)/pytest
+
+bench: $(READY) ## Measure requests, CPU, memory and rate utilisation (minutes)
+	@$(RUN)/python -m benchmarks
+
+soak: $(READY) ## Run the long tests (kills, races, random histories)
+	@$(RUN)/pytest -m soak --timeout 7200 -n 1 -s tests/soak
+
+lint: $(READY) ## Check style, types and the lock file
+	@$(RUN)/ruff check
+	@$(RUN)/ruff format --check
+	@$(RUN)/mypy
+
+format: $(READY) ## Format the code
+	@$(RUN)/ruff check --fix
+	@$(RUN)/ruff format
+
+clean: ## Remove everything that the other targets made, the demo's data included
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist .dagster-demo
+	rm -rf data/demo.duckdb data/.demo.duckdb
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Without uv on the machine, it is installed into the project's own .venv; `--inexact` keeps it.
+$(READY): pyproject.toml uv.lock
+	@test -x $(UV) || (echo "Installing uv into .venv …" \
+		&& $(PYTHON) -m venv .venv && .venv/bin/python -m pip install --quiet 'uv>=0.9,<1')
+	@echo "Installing the packages of uv.lock …"
+	@$(UV) sync --locked --inexact --quiet
+	@touch $@

@@ -1,0 +1,147 @@
+"""Organizations, pipelines, clusters and queues: what builds refer to, as it is now."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from buildkite_assets.assets.session import Session
+from buildkite_assets.assets.specs import asset_key, table_spec
+from buildkite_assets.buildkite.client import Client, Response
+from buildkite_assets.buildkite.errors import MissingScopeError
+from buildkite_assets.buildkite.listings import api_path, every_item
+from buildkite_assets.buildkite.organizations import visible_organizations
+from buildkite_assets.buildkite.records import Cluster, Organization, Pipeline, Queue
+from buildkite_assets.rows import Privacy, record_rows
+from buildkite_assets.tables import (
+    CATALOG_TABLES,
+    CLUSTERS,
+    ORGANIZATIONS,
+    PIPELINES,
+    QUEUES,
+    Table,
+)
+from buildkite_assets.warehouse.merge import mark_absent_records, merge_records
+from buildkite_assets.warehouse.preview import count_rows, preview
+
+_GROUP = "catalog"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One organization's records of one table, listed completely."""
+
+    table: Table
+    organization_id: str
+    rows: list[pa.Table]
+    listed_at: datetime
+
+
+@dg.multi_asset(
+    name="catalog",
+    specs=[
+        table_spec(ORGANIZATIONS, group=_GROUP),
+        table_spec(PIPELINES, group=_GROUP, deps=(ORGANIZATIONS,), is_skippable=True),
+        table_spec(CLUSTERS, group=_GROUP, deps=(ORGANIZATIONS,), is_skippable=True),
+        table_spec(QUEUES, group=_GROUP, deps=(CLUSTERS,), is_skippable=True),
+    ],
+    can_subset=True,
+)
+def catalog(
+    context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """List everything that builds refer to; one request per 100 of each, and one per cluster."""
+    wanted = [t for t in CATALOG_TABLES if asset_key(t) in context.selected_asset_keys]
+    warehouse = session.warehouse
+    with session.client() as client:
+        organizations, listed_at = visible_organizations(client, session.settings.organizations)
+        listed = {
+            table: _list_or_warn(context, client, table, organizations, listed_at, session.privacy)
+            for table in wanted
+            if table is not ORGANIZATIONS
+        }
+    with warehouse.transaction() as connection:
+        rows = record_rows(ORGANIZATIONS, organizations, listed_at, session.privacy)
+        merge_records(connection, ORGANIZATIONS, rows)
+        for records in chain.from_iterable(filter(None, listed.values())):
+            for rows in records.rows:
+                merge_records(connection, records.table, rows)
+            mark_absent_records(
+                connection, records.table, records.organization_id, records.rows, records.listed_at
+            )
+        results: list[dg.MaterializeResult[None]] = [
+            dg.MaterializeResult(
+                asset_key=asset_key(table),
+                metadata={
+                    "dagster/row_count": count_rows(connection, table),
+                    "preview": dg.MetadataValue.md(preview(connection, table)),
+                },
+            )
+            for table in wanted
+            if table is ORGANIZATIONS or listed[table] is not None
+        ]
+    warehouse.publish()
+    yield from results
+
+
+def _list_or_warn(  # noqa: PLR0913, PLR0917 - what a listing needs, spelled out
+    context: dg.AssetExecutionContext,
+    client: Client,
+    table: Table,
+    organizations: Sequence[Organization],
+    listed_at: datetime,
+    privacy: Privacy,
+) -> list[Listed] | None:
+    """The table's records by organization, or None and one warning for want of a scope."""
+    try:
+        return [
+            Listed(
+                table,
+                organization.id,
+                [
+                    record_rows(
+                        table,
+                        page.body,
+                        page.at,
+                        privacy,
+                        organization_id=organization.id,
+                        **ids,
+                    )
+                    for page, ids in _pages(client, table, organization.slug)
+                ],
+                listed_at,
+            )
+            for organization in organizations
+        ]
+    except MissingScopeError as error:
+        message = f"{table.name} was skipped: the token lacks the scope {error.scope}."
+        context.log.warning("%s Add it to the token to have this table.", message)
+        context.log_event(
+            dg.AssetObservation(
+                asset_key(table), description=message, metadata={"skipped": message}
+            )
+        )
+        return None
+
+
+def _pages(
+    client: Client, table: Table, organization: str
+) -> Iterator[tuple[Response[list[Any]], dict[str, str]]]:
+    """The pages of an organization's records, and the ids that their bodies do not hold."""
+    if table is PIPELINES:
+        path = api_path("organizations", organization, "pipelines")
+        yield from ((page, {}) for page in every_item(client, path, Pipeline))
+        return
+    path = api_path("organizations", organization, "clusters")
+    for page in every_item(client, path, Cluster):
+        if table is CLUSTERS:
+            yield page, {}
+            continue
+        for cluster in page.body:
+            queues = f"{path}/{api_path(cluster.id, 'queues')}"
+            for queue_page in every_item(client, queues, Queue):
+                yield queue_page, {"cluster_id": cluster.id}

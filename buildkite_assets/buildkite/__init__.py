@@ -1,0 +1,1 @@
+"""Talks to Buildkite; knows neither Dagster nor DuckDB."""

@@ -1,0 +1,145 @@
+"""Every item of a list; every build of a window.
+
+Lists of builds are newest first, and pages shift when builds are created or deleted meanwhile. So
+builds are not paged by number: the window's end moves down to the oldest second seen, which is read
+again, and nothing between two pages can be missed. Only where one second holds more builds than a
+page does are its pages followed, over and over until a pass brings nothing new.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TypeVar
+from urllib.parse import quote
+
+from buildkite_assets.buildkite.client import Client, Query, Response
+from buildkite_assets.buildkite.decoding import BuildPage, decode_builds, decode_list
+from buildkite_assets.buildkite.errors import DepthRefusedError, ServerTroubleError
+from buildkite_assets.buildkite.page_size import LARGEST, PageSize
+from buildkite_assets.buildkite.records import Body
+
+R = TypeVar("R", bound=Body)
+
+_SECOND = timedelta(seconds=1)
+_SLIM = {"include_retried_jobs": "true", "exclude_pipeline": "true"}
+
+
+@dataclass(frozen=True)
+class Window:
+    """Builds created in `[created_from, created_to)`, UTC, in whole seconds."""
+
+    created_from: datetime
+    created_to: datetime
+
+    @classmethod
+    def of_day(cls, day: date) -> "Window":
+        """The window of one UTC day."""
+        start = datetime.combine(day, time.min, UTC)
+        return cls(start, start + timedelta(days=1))
+
+
+def api_path(*parts: str) -> str:
+    """A path below the API's base, each part encoded."""
+    return "/".join(quote(part, safe="") for part in parts)
+
+
+def every_item(client: Client, path: str, record: type[R]) -> Iterator[Response[list[R]]]:
+    """The pages of a list other than builds, in the order sent.
+
+    Raises:
+        BuildkiteError: see `buildkite.errors`.
+    """
+    url: str | None = path
+    query: Query | None = {"per_page": LARGEST}
+    while url:
+        page = client.get(url, query, lambda body: decode_list(body, record))
+        yield page
+        url, query = page.next_url, None
+
+
+def builds_of(
+    client: Client,
+    organization: str,
+    window: Window,
+    page_size: PageSize,
+    filters: Query | None = None,
+) -> Iterator[Response[BuildPage]]:
+    """The pages with every build of a window, all attempts included.
+
+    A build that lies on the seam of two pages comes twice; its later copy is the newer one.
+
+    Args:
+        client: the connection.
+        organization: its slug.
+        window: by the builds' `created_at`.
+        page_size: read and adapted.
+        filters: further parameters of Buildkite's lists of builds.
+
+    Raises:
+        BuildkiteError: see `buildkite.errors`.
+    """
+    path = api_path("organizations", organization, "builds")
+    query = {**_SLIM, **(filters or {}), "created_from": _text(window.created_from)}
+    end = window.created_to
+    while end > window.created_from:
+        page = _first_page(client, path, {**query, "created_to": _text(end)}, page_size)
+        yield page
+        while page.next_url and page.body.oldest_created_at is None:
+            page = client.get(page.next_url, None, decode_builds)
+            yield page
+        if page.next_url is None:
+            return
+        oldest = page.body.oldest_created_at or window.created_from
+        seam = oldest.replace(microsecond=0) + _SECOND
+        if seam >= end:
+            seam = end - _SECOND
+            second = {**query, "created_from": _text(seam), "created_to": _text(end)}
+            yield from _crowded_second(client, path, second, page_size)
+        end = seam
+
+
+def _crowded_second(
+    client: Client, path: str, query: Query, page_size: PageSize
+) -> Iterator[Response[BuildPage]]:
+    """A second with more builds than a page: a deletion meanwhile shifts one past a pass."""
+    seen: set[str] = set()
+    while True:
+        page = _first_page(client, path, query, page_size)
+        yield page
+        if page.next_url is None:
+            return
+        ids = page.body.ids
+        while page.next_url:
+            page = client.get(page.next_url, None, decode_builds)
+            yield page
+            ids |= page.body.ids
+        if ids <= seen:
+            return
+        seen |= ids
+
+
+def _first_page(
+    client: Client, path: str, query: Query, page_size: PageSize
+) -> Response[BuildPage]:
+    """The first page of a list, with fewer builds where the server cannot answer with more."""
+
+    def request() -> Response[BuildPage]:
+        builds = page_size.builds
+        try:
+            return client.send(path, {**query, "per_page": builds}, decode_builds)
+        except ServerTroubleError:
+            page_size.shrink()
+            raise
+        except DepthRefusedError:
+            if builds == 1:
+                raise
+            page_size.limit(builds // 2)
+            return request()
+
+    page = client.retrying(request)
+    page_size.fit(len(page.body), page.size_bytes)
+    return page
+
+
+def _text(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

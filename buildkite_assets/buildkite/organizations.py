@@ -1,0 +1,103 @@
+"""The organizations and pipelines that a token sees."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from threading import Lock
+
+from buildkite_assets.buildkite.client import Client
+from buildkite_assets.buildkite.errors import MissingScopeError, NoResourcesError
+from buildkite_assets.buildkite.listings import api_path, every_item
+from buildkite_assets.buildkite.records import Build, Organization, Pipeline
+
+
+def visible_organizations(
+    client: Client, wanted: Sequence[str]
+) -> tuple[list[Organization], datetime]:
+    """The organizations to sync, and Buildkite's clock when it listed them.
+
+    Args:
+        client: the connection.
+        wanted: slugs; none of them means all that the token sees.
+
+    Raises:
+        NoResourcesError: the token sees none, or not all of those wanted.
+        BuildkiteError: see `buildkite.errors`.
+    """
+    pages = list(every_item(client, "organizations", Organization))
+    visible = [organization for page in pages for organization in page.body]
+    slugs = ", ".join(sorted(organization.slug for organization in visible)) or "none at all"
+    missing = sorted(set(wanted) - {organization.slug for organization in visible})
+    if missing:
+        raise NoResourcesError(
+            f"The token does not see the organization {', '.join(missing)}. It sees: {slugs}. "
+            "Check BUILDKITE_ORGANIZATIONS, and which organizations the token was given."
+        )
+    if not visible:
+        raise NoResourcesError(
+            "The token sees no organization: give it one at "
+            "https://buildkite.com/user/api-access-tokens."
+        )
+    chosen = [org for org in visible if not wanted or org.slug in wanted]
+    return chosen, pages[0].at
+
+
+class PipelineDirectory:
+    """One organization's pipelines, to tell the id behind a slug.
+
+    Slugs are reused, so a pipeline answers only for builds that are not older than itself. A slug
+    that is unknown has the pipelines listed again, once.
+
+    Args:
+        client: the connection.
+        organization: its slug.
+    """
+
+    def __init__(self, client: Client, organization: str) -> None:
+        self._client = client
+        self._path = api_path("organizations", organization, "pipelines")
+        self._by_slug: dict[str, Pipeline] = {}
+        self._unknown: set[str] = set()
+        self._lock = Lock()
+        self.lacks_scope = False
+        self.listed_at: datetime | None = None
+        self.refresh()
+
+    @property
+    def pipelines(self) -> list[Pipeline]:
+        """The pipelines as last listed; none where the token lacks the scope."""
+        return list(self._by_slug.values())
+
+    def id_of(self, build: Build) -> str | None:
+        """The id of the build's pipeline, or None where no pipeline fits.
+
+        Raises:
+            BuildkiteError: listing the pipelines again failed.
+        """
+        slug = build.pipeline_slug
+        found = self._find(slug, build.created_at)
+        if found is None and slug not in self._unknown:
+            with self._lock:
+                if slug not in self._unknown:
+                    self._unknown.add(slug)
+                    self.refresh()
+            found = self._find(slug, build.created_at)
+        return found
+
+    def refresh(self) -> None:
+        """List the pipelines, unless the token lacks the scope for it.
+
+        Raises:
+            BuildkiteError: see `buildkite.errors`.
+        """
+        try:
+            pages = list(every_item(self._client, self._path, Pipeline))
+        except MissingScopeError:
+            self.lacks_scope = True
+            return
+        self._by_slug = {pipeline.slug: pipeline for page in pages for pipeline in page.body}
+        self.listed_at = pages[0].at
+
+    def _find(self, slug: str, created_at: datetime) -> str | None:
+        pipeline = self._by_slug.get(slug)
+        is_old_enough = pipeline is not None and pipeline.created_at <= created_at
+        return pipeline.id if pipeline is not None and is_old_enough else None

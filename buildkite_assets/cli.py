@@ -1,0 +1,163 @@
+"""The command line: `buildkite-assets demo`, `sync`, `check`, `dev` and `sandbox`."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import click
+import dagster as dg
+import stamina.instrumentation
+from rich.console import Console
+
+from buildkite_assets.assets.session import Session
+from buildkite_assets.buildkite.client import Client
+from buildkite_assets.buildkite.connection import check_connection, to_json
+from buildkite_assets.buildkite.errors import BuildkiteError
+from buildkite_assets.demo import DAGSTER_HOME, DAYS, demo_sandbox, served_demo
+from buildkite_assets.partitions import first_day
+from buildkite_assets.runs import fail_orphaned_runs, prepare_home, run_builds, run_catalog
+from buildkite_assets.sandbox import run as run_sandbox
+from buildkite_assets.settings import Settings, SettingsError
+from buildkite_assets.terminal import connection_table, landed_table, progress_line
+from buildkite_assets.warehouse import WarehouseError
+
+_HOME = Path(".dagster")
+_SANDBOX_PORT = 8765
+_UI_PORT = 3000
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+_EXPECTED = (BuildkiteError, WarehouseError, SettingsError)
+
+
+@click.group()
+@click.version_option(package_name="buildkite-assets")
+def main() -> None:
+    """A Buildkite organization as Dagster assets in a DuckDB file."""
+    # Retries are logged, not printed: what goes to standard output is for scripts.
+    stamina.instrumentation.set_on_retry_hooks([stamina.instrumentation.LoggingOnRetryHook])
+
+
+@main.command()
+def demo() -> None:
+    """Sync an invented organization, without a token."""
+    console = Console()
+    with _one_line_errors(), served_demo() as environment:
+        session = Session(Settings.from_environment(environment))
+        console.print("A sandbox plays Buildkite: the organization acme and its last month.")
+        today = datetime.now(UTC).date()
+        _sync(console, session, DAGSTER_HOME, today - timedelta(days=DAYS), today, full=False)
+    path = session.settings.warehouse
+    console.print(landed_table(path))
+    console.print(
+        f"""
+Published to {path}
+
+  look around    make dev, then open http://localhost:{_UI_PORT}
+  query          .venv/bin/python
+                   >>> import buildkite_assets
+                   >>> con = buildkite_assets.connect("{path}")
+                   >>> con.sql("SELECT state, count(*) FROM builds GROUP BY ALL")
+  your own data  export BUILDKITE_API_TOKEN=…   a token with read_organizations, read_pipelines,
+                   read_builds and read_clusters, from
+                   https://buildkite.com/user/api-access-tokens
+                 buildkite-assets check         does the token do?
+                 buildkite-assets sync          brings data/buildkite.duckdb up to date
+""",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@main.command()
+@click.option("--from", "first", type=_DAY, help="First UTC day; the default is all days.")
+@click.option("--to", "last", type=_DAY, help="Last UTC day; the default is today.")
+@click.option("--full", is_flag=True, help="Read days again although they are known.")
+def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
+    """Bring the warehouse up to date."""
+    console = Console()
+    with _one_line_errors():
+        session = Session(Settings.from_environment())
+        session.settings.token  # noqa: B018 - said before anything starts
+        today = datetime.now(UTC).date()
+        first_date = first.date() if first else first_day(session.settings)
+        last_date = last.date() if last else today
+        if not first_date <= last_date <= today:
+            raise click.UsageError("--from must not be after --to, nor --to after today (UTC).")
+        _sync(console, session, _home(), first_date, last_date, full=full)
+    console.print(landed_table(session.settings.warehouse))
+    console.print(f"Published to {session.settings.warehouse}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
+def check(*, as_json: bool) -> None:
+    """Say whether the token can do what a sync needs; exits 0 if so, else 1."""
+    with _one_line_errors():
+        settings = Settings.from_environment()
+        # The doctor tells of trouble at once; a sync would try again.
+        with Client(settings.api_url, settings.token, attempts=1, timeout_seconds=20) as client:
+            connection = check_connection(client, settings.organizations)
+    if as_json:
+        click.echo(to_json(connection))
+    else:
+        Console().print(connection_table(connection))
+    sys.exit(0 if connection.ok else 1)
+
+
+@main.command()
+@click.option("--port", default=_UI_PORT, show_default=True, help="Where the UI listens.")
+def dev(port: int) -> None:
+    """Open the Dagster UI; without a token on the sandbox and the demo's warehouse."""
+    with _one_line_errors(), ExitStack() as stack:
+        environment = dict(os.environ)
+        home = _home()
+        if not Settings.from_environment().api_token:
+            environment |= stack.enter_context(served_demo())
+            home = DAGSTER_HOME
+            click.echo("BUILDKITE_API_TOKEN is not set: this is the sandbox's organization.")
+        environment["DAGSTER_HOME"] = str(prepare_home(home).absolute())
+        command = [sys.executable, "-m", "dagster", "dev", "--port", str(port)]
+        command += ["--module-name", "buildkite_assets.definitions"]
+        sys.exit(subprocess.call(command, env=environment))  # noqa: S603 - a fixed command
+
+
+@main.command()
+@click.option("--port", default=_SANDBOX_PORT, show_default=True, help="On loopback only.")
+def sandbox(port: int) -> None:
+    """Serve a simulated Buildkite until stopped."""
+    simulated = demo_sandbox()
+    click.echo(f"export BUILDKITE_API_URL=http://127.0.0.1:{port}/v2")
+    click.echo(f"export BUILDKITE_API_TOKEN={simulated.tokens.administrator.value}")
+    run_sandbox(port, simulated)
+
+
+def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
+    console: Console, session: Session, home: Path, first: date, last: date, *, full: bool
+) -> None:
+    """Run the jobs one after the other, showing progress."""
+    with dg.DagsterInstance.from_config(str(prepare_home(home).absolute())) as instance:
+        orphaned = fail_orphaned_runs(instance)
+        if orphaned:
+            console.print(f"Marked {orphaned} interrupted runs as failed; this one goes on.")
+        console.print("Listing organizations, pipelines, clusters and queues …")
+        run_catalog(session, instance)
+        console.print(f"Reading builds from {first} to {last} …")
+        with progress_line(console, session.progress):
+            run_builds(session, instance, first, last, full=full)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("DAGSTER_HOME") or _HOME)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """What is expected to go wrong becomes one line and exit code 1."""
+    try:
+        yield
+    except _EXPECTED as error:
+        code = getattr(error, "code", None)
+        raise click.ClickException(f"{code}: {error}" if code else str(error)) from None

@@ -1,0 +1,159 @@
+"""Reads UTC days of builds in full: several at once from Buildkite, one by one into the warehouse.
+
+A day is committed as soon as it is whole, so that what interrupts a backfill costs only the days
+that were being read.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from threading import Event
+
+from buildkite_assets.buildkite.client import Client
+from buildkite_assets.buildkite.decoding import RejectedBuild
+from buildkite_assets.buildkite.listings import Window, builds_of
+from buildkite_assets.buildkite.organizations import PipelineDirectory
+from buildkite_assets.buildkite.page_size import PageSize
+from buildkite_assets.buildkite.records import Organization
+from buildkite_assets.progress import Progress
+from buildkite_assets.rows import Privacy, build_rows, record_rows, rejected_rows
+from buildkite_assets.tables import PIPELINES
+from buildkite_assets.warehouse import Warehouse
+from buildkite_assets.warehouse.ledger import DayRead, record_day
+from buildkite_assets.warehouse.merge import (
+    BuildWindow,
+    count_builds,
+    mark_absent_builds,
+    merge_builds,
+    merge_records,
+)
+from buildkite_assets.warehouse.staging import Staging
+
+_WINDOWS_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """One organization to read builds from."""
+
+    client: Client
+    organization: Organization
+    pipelines: PipelineDirectory
+    page_size: PageSize
+    privacy: Privacy
+    progress: Progress
+    stopped: Event = field(default_factory=Event)
+
+
+@dataclass(frozen=True)
+class StagedDay:
+    """A day's builds, read but not yet in the warehouse."""
+
+    source: Source
+    day: date
+    builds: Staging
+    jobs: Staging
+    rejected: list[RejectedBuild]
+    read_at: datetime
+    requests: int
+    size_bytes: int
+
+
+class StoppedError(Exception):
+    """Reading was given up because another day failed."""
+
+
+def read_days(
+    sources: Sequence[Source], days: Sequence[date], warehouse: Warehouse, run_id: str | None
+) -> Iterator[tuple[date, list[DayRead]]]:
+    """Read days in full and commit each; yields a day once all organizations have it.
+
+    Raises:
+        BuildkiteError: Buildkite failed; the days yielded so far are committed.
+        WarehouseError: the warehouse failed, likewise.
+    """
+    reads: dict[date, list[DayRead]] = {day: [] for day in days}
+    with ThreadPoolExecutor(_WINDOWS_AT_ONCE, "day") as pool, ExitStack() as stack:
+        futures = [
+            pool.submit(_read_day, source, day, warehouse) for day in days for source in sources
+        ]
+        stack.callback(_give_up, sources, futures)
+        for future in as_completed(futures):
+            staged = future.result()
+            reads[staged.day].append(_commit_day(staged, warehouse, run_id))
+            if len(reads[staged.day]) == len(sources):
+                staged.source.progress.day_read()
+                yield staged.day, reads[staged.day]
+            warehouse.publish_if_due()
+
+
+def _give_up(sources: Sequence[Source], futures: Sequence[Future[StagedDay]]) -> None:
+    for source in sources:
+        source.stopped.set()
+    for future in futures:
+        future.cancel()
+
+
+def _read_day(source: Source, day: date, warehouse: Warehouse) -> StagedDay:
+    builds, jobs = Staging(warehouse.folder), Staging(warehouse.folder)
+    rejected: list[RejectedBuild] = []
+    read_at: datetime | None = None
+    requests = size_bytes = 0
+    window = Window.of_day(day)
+    for page in builds_of(source.client, source.organization.slug, window, source.page_size):
+        if source.stopped.is_set():
+            raise StoppedError
+        read_at = read_at or page.at
+        requests += 1
+        size_bytes += page.size_bytes
+        rows = build_rows(page.body, source.pipelines.id_of, page.at, source.privacy)
+        builds.append(rows.builds, requests)
+        jobs.append(rows.jobs, requests)
+        rejected += rows.rejected
+        source.progress.page_read(
+            len(rows.builds), len(rows.jobs), page.size_bytes, source.client.pacer.remaining
+        )
+    if read_at is None:
+        raise AssertionError("a window has at least one page")
+    return StagedDay(source, day, builds, jobs, rejected, read_at, requests, size_bytes)
+
+
+def _commit_day(staged: StagedDay, warehouse: Warehouse, run_id: str | None) -> DayRead:
+    source, window = staged.source, Window.of_day(staged.day)
+    organization_id = source.organization.id
+    rejected = rejected_rows(organization_id, staged.rejected, staged.read_at)
+    with staged.builds, staged.jobs, warehouse.transaction() as connection:
+        if source.pipelines.listed_at is not None:
+            pipelines = record_rows(
+                PIPELINES,
+                source.pipelines.pipelines,
+                source.pipelines.listed_at,
+                source.privacy,
+                organization_id=organization_id,
+            )
+            merge_records(connection, PIPELINES, pipelines)
+        merge_builds(connection, organization_id, staged.builds, staged.jobs, rejected)
+        build_window = BuildWindow(
+            organization_id=organization_id,
+            created_from=window.created_from,
+            created_to=window.created_to,
+            read_at=staged.read_at,
+            visible_pipeline_ids=frozenset(p.id for p in source.pipelines.pipelines),
+        )
+        mark_absent_builds(connection, build_window)
+        builds, jobs = count_builds(connection, build_window)
+        read = DayRead(
+            organization_id=organization_id,
+            day=staged.day,
+            read_at=staged.read_at,
+            builds=builds,
+            jobs=jobs,
+            rejected=rejected.num_rows,
+            requests=staged.requests,
+            size_bytes=staged.size_bytes,
+            dagster_run_id=run_id,
+        )
+        record_day(connection, read)
+    return read

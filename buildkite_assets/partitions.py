@@ -1,0 +1,35 @@
+"""The daily partitions: one UTC day of builds each, from the first day to today."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+
+from buildkite_assets.settings import Settings
+from buildkite_assets.warehouse import connect
+from buildkite_assets.warehouse.ledger import start_date
+
+_DEFAULT_DAYS = 90
+
+
+def first_day(settings: Settings) -> date:
+    """The first daily partition: the earliest that was ever asked for.
+
+    It is kept in the warehouse from the first sync on, so that it does not move with today.
+
+    Raises:
+        WarehouseError: the published file cannot be read.
+    """
+    known = [day for day in (settings.start_date, _stored(settings)) if day]
+    return min(known, default=datetime.now(UTC).date() - timedelta(days=_DEFAULT_DAYS))
+
+
+def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
+    """The partitions of everything that stands on one day's builds; today counts."""
+    return dg.DailyPartitionsDefinition(first_day(settings).isoformat(), end_offset=1)
+
+
+def _stored(settings: Settings) -> date | None:
+    if not settings.warehouse.exists():
+        return None
+    with connect(settings.warehouse) as connection:
+        return start_date(connection)

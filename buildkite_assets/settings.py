@@ -1,0 +1,187 @@
+"""What the environment sets, read once into one frozen `Settings`."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+_USER_INFO = re.compile(r"//[^/@]*@")
+_SHORTEST_KEY = 16
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names variable, value and rule in one line."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings; see the README for what each variable means."""
+
+    api_token: str = field(repr=False)
+    api_url: str
+    organizations: tuple[str, ...]
+    start_date: date | None
+    warehouse: Path
+    file_mode: int
+    rate_share: float
+    meta_data_keys: frozenset[str] | None
+    email_key: bytes | None = field(repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """The settings as the environment has them.
+
+        `api_token` may be empty here: only what talks to Buildkite asks for it, see `token`.
+
+        Raises:
+            SettingsError: a value breaks its rule.
+        """
+
+        def read(name: str, default: str, rule: str, parse: Callable[[str], T]) -> T:
+            value = environment.get(name, "").strip() or default
+            try:
+                return parse(value)
+            except (ValueError, OSError) as error:
+                shown = _USER_INFO.sub("//…@", value)
+                raise SettingsError(f"{name}={shown!r} is wrong: {rule}") from error
+
+        return cls(
+            api_token=_api_token(environment.get("BUILDKITE_API_TOKEN", "").strip()),
+            api_url=read(
+                "BUILDKITE_API_URL",
+                "https://api.buildkite.com/v2",
+                "an https:// address, or http:// on this machine, without user or query",
+                _api_url,
+            ),
+            organizations=read(
+                "BUILDKITE_ORGANIZATIONS",
+                "",
+                "organization slugs, separated by commas",
+                _organizations,
+            ),
+            start_date=read(
+                "BUILDKITE_START_DATE",
+                "",
+                "a day as YYYY-MM-DD, not in the future",
+                _start_date,
+            ),
+            warehouse=read(
+                "BUILDKITE_WAREHOUSE",
+                "data/buildkite.duckdb",
+                "the path of a file that ends in .duckdb",
+                _warehouse,
+            ),
+            file_mode=read(
+                "BUILDKITE_FILE_MODE",
+                "0600",
+                "an octal file mode that lets its owner read and write, such as 0640",
+                _file_mode,
+            ),
+            rate_share=read(
+                "BUILDKITE_RATE_SHARE", "0.8", "a number above 0 and at most 1", _rate_share
+            ),
+            meta_data_keys=read(
+                "BUILDKITE_META_DATA",
+                "all",
+                "all, none, or the keys to keep, separated by commas",
+                _meta_data_keys,
+            ),
+            email_key=_email_key(environment),
+        )
+
+    @property
+    def token(self) -> str:
+        """The API token.
+
+        Raises:
+            SettingsError: none is set.
+        """
+        if not self.api_token:
+            raise SettingsError(
+                "BUILDKITE_API_TOKEN is not set: create a token with read scopes at "
+                "https://buildkite.com/user/api-access-tokens, or try `make demo`, "
+                "which needs none"
+            )
+        return self.api_token
+
+
+def _api_token(value: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]*", value):
+        raise SettingsError(
+            "BUILDKITE_API_TOKEN is wrong: it must be one word of printable ASCII characters"
+        )
+    return value
+
+
+def _api_url(value: str) -> str:
+    url = urlsplit(value)
+    is_safe = url.scheme == "https" or (url.scheme == "http" and url.hostname in _LOOPBACK)
+    if not is_safe or not url.hostname or url.username or url.query or url.fragment:
+        raise ValueError
+    return value.rstrip("/")
+
+
+def _organizations(value: str) -> tuple[str, ...]:
+    slugs = tuple(dict.fromkeys(slug.strip() for slug in value.split(",") if slug.strip()))
+    if any(not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", slug) for slug in slugs):
+        raise ValueError
+    return slugs
+
+
+def _start_date(value: str) -> date | None:
+    if not value:
+        return None
+    day = datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    if day > datetime.now(UTC).date():
+        raise ValueError
+    return day
+
+
+def _warehouse(value: str) -> Path:
+    path = Path(value).expanduser().absolute()
+    if path.suffix != ".duckdb" or path.is_dir():
+        raise ValueError
+    return path
+
+
+def _file_mode(value: str) -> int:
+    if not re.fullmatch(r"0?[67][0-7][0-7]", value):
+        raise ValueError
+    return int(value, 8)
+
+
+def _rate_share(value: str) -> float:
+    share = float(value)
+    if not 0 < share <= 1:
+        raise ValueError
+    return share
+
+
+def _meta_data_keys(value: str) -> frozenset[str] | None:
+    if value == "all":
+        return None
+    if value == "none":
+        return frozenset()
+    return frozenset(key.strip() for key in value.split(",") if key.strip())
+
+
+def _email_key(environment: Mapping[str, str]) -> bytes | None:
+    choice = environment.get("BUILDKITE_EMAILS", "").strip() or "plain"
+    key = environment.get("BUILDKITE_EMAIL_KEY", "").strip()
+    if choice not in {"plain", "hashed"}:
+        raise SettingsError(f"BUILDKITE_EMAILS={choice!r} is wrong: plain or hashed")
+    if choice == "plain":
+        return None
+    if len(key) < _SHORTEST_KEY:
+        raise SettingsError(
+            "BUILDKITE_EMAIL_KEY is missing or too short: BUILDKITE_EMAILS=hashed needs a secret "
+            f"key of at least {_SHORTEST_KEY} characters"
+        )
+    return key.encode()

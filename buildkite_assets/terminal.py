@@ -1,0 +1,101 @@
+"""What the command line shows: progress while it works, tables when it is done."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from buildkite_assets.buildkite.connection import Connection
+from buildkite_assets.progress import Progress
+from buildkite_assets.warehouse import connect
+
+_WHAT_LANDED = """
+SELECT 'organizations' AS "table", count(*) AS "rows", min(created_at), max(created_at)
+FROM organizations
+UNION ALL SELECT 'pipelines', count(*), min(created_at), max(created_at) FROM pipelines
+UNION ALL SELECT 'clusters', count(*), min(created_at), max(created_at) FROM clusters
+UNION ALL SELECT 'queues', count(*), min(created_at), max(created_at) FROM queues
+UNION ALL SELECT 'builds', count(*), min(created_at), max(created_at) FROM builds
+UNION ALL SELECT 'jobs', count(*), min(created_at), max(created_at) FROM jobs
+"""
+_SECONDS_PER_MINUTE = 60
+
+
+@contextmanager
+def progress_line(console: Console, progress: Progress) -> Iterator[None]:
+    """Show one line that follows `progress` until the block ends."""
+    started_at = time.monotonic()
+    with Live(
+        get_renderable=lambda: _progress_text(progress, time.monotonic() - started_at),
+        console=console,
+        refresh_per_second=4,
+    ):
+        yield
+
+
+def landed_table(path: Path) -> Table:
+    """The tables of the published file with their row counts and times."""
+    table = Table(title="What landed")
+    table.add_column("table")
+    table.add_column("rows", justify="right")
+    table.add_column("first created")
+    table.add_column("last created")
+    with connect(path) as connection:
+        for name, rows, first, last in connection.execute(_WHAT_LANDED).fetchall():
+            times = [f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (first, last)]
+            table.add_row(name, f"{rows:,}", *times)
+    return table
+
+
+def connection_table(connection: Connection) -> Table:
+    """The doctor's report."""
+    table = Table(show_header=False, title="Connection to Buildkite")
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("result", "ok" if connection.ok else f"[red]{connection.code}[/red]")
+    table.add_row("", Text(connection.message))
+    if connection.user_email:
+        table.add_row("user", connection.user_email)
+    expires_at = connection.expires_at
+    table.add_row("expires", f"{expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "not told")
+    table.add_row("scopes", ", ".join(connection.scopes) or "not told")
+    if connection.missing_scopes:
+        table.add_row("missing", ", ".join(connection.missing_scopes))
+    for organization in connection.organizations:
+        administrator = {True: "administrator", False: "member", None: "role not told"}
+        table.add_row(
+            "organization",
+            f"{organization.slug}: {organization.pipelines} pipelines, "
+            f"{administrator[organization.is_administrator]}",
+        )
+    for window in connection.rate_limits:
+        table.add_row("allowance", f"{window.remaining:.0f} of {window.limit:.0f} a minute left")
+    return table
+
+
+def _progress_text(progress: Progress, elapsed_seconds: float) -> Text:
+    left = progress.days - progress.days_read
+    parts = [
+        f"{progress.days_read} of {progress.days} days",
+        f"{progress.builds:,} builds",
+        f"{progress.jobs:,} jobs",
+        f"{progress.requests:,} requests",
+        f"{progress.bytes / 1e6:,.0f} MB",
+    ]
+    if progress.remaining is not None:
+        parts.append(f"allowance {progress.remaining:,} left")
+    if progress.days_read and left:
+        parts.append(f"about {_duration(elapsed_seconds * left / progress.days_read)} to go")
+    else:
+        parts.append(_duration(elapsed_seconds))
+    return Text(" · ".join(parts))
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), _SECONDS_PER_MINUTE)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,66 @@
+"""What the warehouse knows of its own syncs: the first day, and which days were read in full."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import duckdb
+
+
+@dataclass(frozen=True)
+class DayRead:
+    """One organization's builds of one UTC day, read in full."""
+
+    organization_id: str
+    day: date
+    read_at: datetime
+    builds: int
+    jobs: int
+    rejected: int
+    requests: int
+    size_bytes: int
+    dagster_run_id: str | None
+
+
+def record_day(connection: duckdb.DuckDBPyConnection, read: DayRead) -> None:
+    """Note that a day is known."""
+    connection.execute(
+        "DELETE FROM sync_days WHERE organization_id = ? AND day = ?",
+        [read.organization_id, read.day],
+    )
+    connection.execute(
+        "INSERT INTO sync_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, false)",
+        [
+            read.organization_id,
+            read.day,
+            read.read_at.replace(tzinfo=None),
+            read.builds,
+            read.jobs,
+            read.rejected,
+            read.requests,
+            read.size_bytes,
+            read.dagster_run_id,
+        ],
+    )
+
+
+def known_days(connection: duckdb.DuckDBPyConnection, organization_id: str) -> set[date]:
+    """The days that need no full read: read to their end, by this version of the schema."""
+    rows = connection.execute(
+        """
+        SELECT day FROM sync_days
+        WHERE organization_id = ? AND NOT is_to_read_again AND read_at >= day + INTERVAL 1 DAY
+        """,
+        [organization_id],
+    ).fetchall()
+    return {day for (day,) in rows}
+
+
+def start_date(connection: duckdb.DuckDBPyConnection) -> date | None:
+    """The first daily partition, or None before the first sync."""
+    [(day,)] = connection.execute("SELECT start_date FROM warehouse_meta").fetchall()
+    return day if isinstance(day, date) else None
+
+
+def set_start_date(connection: duckdb.DuckDBPyConnection, day: date) -> None:
+    """Make `day` the first daily partition."""
+    connection.execute("UPDATE warehouse_meta SET start_date = ?", [day])

@@ -1,0 +1,34 @@
+"""A glance at a table, for Dagster's UI and the terminal."""
+
+import duckdb
+import polars as pl
+
+from buildkite_assets.tables import Table
+
+_ROWS = 5
+_COLUMNS = 8
+_LONGEST_TEXT = 40
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
+    """How many rows the table has."""
+    [(rows,)] = connection.execute(f"SELECT count(*) FROM {table.name}").fetchall()
+    return int(rows)
+
+
+def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
+    """The newest rows of a table's first columns as Markdown; e-mail addresses left out."""
+    names = [column.name for column in table.columns if not column.is_email][:_COLUMNS]
+    columns = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in names)
+    rows = connection.sql(
+        f"SELECT {columns} FROM {table.name} ORDER BY created_at DESC NULLS LAST LIMIT {_ROWS}"
+    ).pl()
+    with pl.Config(
+        tbl_formatting="MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_cols=_COLUMNS,
+        tbl_width_chars=1000,
+        fmt_str_lengths=_LONGEST_TEXT,
+    ):
+        return str(rows)

@@ -1,0 +1,163 @@
+"""The two files: a working one that is written, a published one that is read.
+
+The working file lies in a hidden folder beside the published one, is written under a file lock in
+short transactions, and copied over the published one by an atomic rename. A reader keeps the
+snapshot that it opened, and a kill at any moment leaves the last publication and the last
+transaction.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from buildkite_assets.warehouse.errors import (
+    DamagedWarehouseError,
+    WarehouseBusyError,
+    WarehouseWriteError,
+)
+from buildkite_assets.warehouse.schema import upgrade
+
+_LOCK_SECONDS = 900
+_PUBLISH_EVERY_SECONDS = 60
+_OLDEST_READER = "v1.5.0"
+
+
+class Warehouse:
+    """The DuckDB warehouse behind one published path.
+
+    Args:
+        path: of the published file.
+        file_mode: its mode, such as 0o600.
+    """
+
+    def __init__(self, path: Path, file_mode: int = 0o600) -> None:
+        self.path = path
+        self._file_mode = file_mode
+        self.folder = path.parent / f".{path.name}"
+        self._working = self.folder / "working.duckdb"
+        self._lock = FileLock(self.folder / "lock", timeout=_LOCK_SECONDS, mode=0o600)
+        self._published_at = time.monotonic()
+
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to the working file, alone on it, whose changes hold all or not at all.
+
+        Raises:
+            WarehouseError: see `warehouse.errors`.
+        """
+        with self._locked(), self._connection() as connection:
+            connection.begin()
+            upgrade(connection)
+            yield connection
+            connection.commit()
+
+    def publish(self) -> None:
+        """Replace the published file by a copy of the working file.
+
+        Raises:
+            WarehouseError: see `warehouse.errors`; the published file is then the old one.
+        """
+        with self._locked():
+            with self._connection() as connection:
+                connection.execute("CHECKPOINT")
+            fresh = self.folder / "publishing.duckdb"
+            with _disk_trouble(self.path):
+                shutil.copyfile(self._working, fresh)
+                fresh.chmod(self._file_mode)
+                _flush(fresh)
+                # DuckDB 1.5 would replay a log that another file of this name has left behind.
+                self.path.with_name(self.path.name + ".wal").unlink(missing_ok=True)
+                fresh.replace(self.path)
+                _flush(self.path.parent)
+        self._published_at = time.monotonic()
+
+    def publish_if_due(self) -> None:
+        """`publish`, when this object has not done so for about a minute."""
+        if time.monotonic() - self._published_at > _PUBLISH_EVERY_SECONDS:
+            self.publish()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with _disk_trouble(self.folder):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise WarehouseBusyError(
+                f"{self._lock.lock_file} has been held for {_LOCK_SECONDS} s by another process: "
+                "look for one that hangs, end it, and run again."
+            ) from None
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self._open()
+        try:
+            yield connection
+        except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
+            raise WarehouseWriteError(
+                f"{self._working} could not be written: {error}. Nothing was changed: free disk "
+                "space or memory, and run again."
+            ) from error
+        finally:
+            connection.close()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        self._start_from_published()
+        try:
+            connection = duckdb.connect(
+                self._working,
+                config={
+                    "storage_compatibility_version": _OLDEST_READER,
+                    "temp_directory": str(self.folder / "temporary"),
+                    "preserve_insertion_order": False,
+                },
+            )
+            connection.execute("SET TimeZone = 'UTC'")
+        except duckdb.Error as error:
+            raise DamagedWarehouseError(
+                f"{self._working} cannot be opened: {error}. The published file {self.path} is "
+                f"untouched. To rebuild, move the folder {self.folder} away and run "
+                "`buildkite-assets sync`: it goes on from the published file."
+            ) from error
+        return connection
+
+    def _start_from_published(self) -> None:
+        """Begin with what is published, where there is no working file yet."""
+        if self._working.exists() or not self.path.exists():
+            return
+        fresh = self.folder / "starting.duckdb"
+        with _disk_trouble(fresh):
+            shutil.copyfile(self.path, fresh)
+            fresh.chmod(0o600)
+            _flush(fresh)
+            fresh.replace(self._working)
+
+
+@contextmanager
+def _disk_trouble(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WarehouseWriteError(
+            f"{path} could not be written: {error.strerror}. What was published stays: free disk "
+            "space or mend the permissions, and run again."
+        ) from error
+
+
+def _flush(path: Path) -> None:
+    """Have the disk hold what was written to a file or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

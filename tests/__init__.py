@@ -1,0 +1,1 @@
+"""Specifications of the project; they mirror the package."""
