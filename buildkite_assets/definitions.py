@@ -4,8 +4,10 @@ import dagster as dg
 
 from buildkite_assets.assets.builds import builds_asset
 from buildkite_assets.assets.catalog import catalog
-from buildkite_assets.assets.session import Session
+from buildkite_assets.assets.changes import build_changes
+from buildkite_assets.automation import CHANGES_JOB, SCHEDULES
 from buildkite_assets.partitions import daily_partitions
+from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 
 
@@ -13,7 +15,7 @@ def definitions(session: Session) -> dg.Definitions:
     """The assets, jobs and resources for one session's settings."""
     builds = builds_asset(daily_partitions(session.settings))
     return dg.Definitions(
-        assets=[catalog, builds],
+        assets=[catalog, builds, build_changes],
         jobs=[
             dg.define_asset_job(
                 "catalog_job",
@@ -22,10 +24,16 @@ def definitions(session: Session) -> dg.Definitions:
             ),
             dg.define_asset_job(
                 "builds_job",
-                dg.AssetSelection.groups("builds"),
+                dg.AssetSelection.assets(builds),
                 description="Reads days of builds and jobs in full.",
             ),
+            dg.define_asset_job(
+                CHANGES_JOB,
+                dg.AssetSelection.assets(build_changes),
+                description="Brings every known day of builds up to date.",
+            ),
         ],
+        schedules=SCHEDULES,
         resources={"session": session},
         executor=dg.in_process_executor,
     )

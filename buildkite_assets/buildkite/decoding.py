@@ -97,6 +97,15 @@ def decode_builds(body: bytes) -> BuildPage:
         return _decode_one_by_one(mend_surrogates(body))
 
 
+def decode_build(body: bytes) -> BuildPage:
+    """A single build, as a page that holds only it.
+
+    Raises:
+        msgspec.DecodeError: the body is not JSON.
+    """
+    return decode_builds(b"[" + body + b"]")
+
+
 def mend_surrogates(body: bytes) -> bytes:
     """Replace escaped halves of surrogate pairs, which commit messages hold, by U+FFFD."""
     return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], body)

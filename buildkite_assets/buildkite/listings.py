@@ -21,7 +21,7 @@ from buildkite_assets.buildkite.records import Body
 R = TypeVar("R", bound=Body)
 
 _SECOND = timedelta(seconds=1)
-_SLIM = {"include_retried_jobs": "true", "exclude_pipeline": "true"}
+_WHOLE = {"include_retried_jobs": "true"}
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ def builds_of(
         BuildkiteError: see `buildkite.errors`.
     """
     path = api_path("organizations", organization, "builds")
-    query = {**_SLIM, **(filters or {}), "created_from": _text(window.created_from)}
+    query = {**_WHOLE, **(filters or {}), "created_from": instant_text(window.created_from)}
     end = window.created_to
     while end > window.created_from:
-        page = _first_page(client, path, {**query, "created_to": _text(end)}, page_size)
+        page = _first_page(client, path, {**query, "created_to": instant_text(end)}, page_size)
         yield page
         while page.next_url and page.body.oldest_created_at is None:
             page = client.get(page.next_url, None, decode_builds)
@@ -93,7 +93,7 @@ def builds_of(
         seam = oldest.replace(microsecond=0) + _SECOND
         if seam >= end:
             seam = end - _SECOND
-            second = {**query, "created_from": _text(seam), "created_to": _text(end)}
+            second = {**query, "created_from": instant_text(seam), "created_to": instant_text(end)}
             yield from _crowded_second(client, path, second, page_size)
         end = seam
 
@@ -141,5 +141,6 @@ def _first_page(
     return page
 
 
-def _text(instant: datetime) -> str:
+def instant_text(instant: datetime) -> str:
+    """An instant in the form that Buildkite's filters take: UTC, in whole seconds."""
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

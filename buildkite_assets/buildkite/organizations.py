@@ -83,6 +83,10 @@ class PipelineDirectory:
             found = self._find(slug, build.created_at)
         return found
 
+    def slug_of(self, pipeline_id: str | None) -> str | None:
+        """The present slug of a pipeline, or None where it is not visible."""
+        return next((p.slug for p in self.pipelines if p.id == pipeline_id), None)
+
     def refresh(self) -> None:
         """List the pipelines, unless the token lacks the scope for it.
 

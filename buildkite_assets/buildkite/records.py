@@ -114,6 +114,12 @@ class PullRequest(Body):
         return [label if isinstance(label, str) else label.name for label in self.labels]
 
 
+class PipelineReference(Body):
+    """The pipeline of a build, where a list was asked to tell it."""
+
+    id: Id
+
+
 class MergeQueue(Body):
     """The merge queue that a build is for."""
 
@@ -215,6 +221,7 @@ class Build(Body):
     rebuilt_from: BuildReference | None = None
     triggered_from: TriggeredFrom | None = None
     cluster_id: Id | None = None
+    pipeline: PipelineReference | None = None
 
     @property
     def pipeline_slug(self) -> str:

@@ -16,12 +16,14 @@ def count_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
     return int(rows)
 
 
-def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
+def preview(
+    connection: duckdb.DuckDBPyConnection, table: Table, newest_by: str = "created_at"
+) -> str:
     """The newest rows of a table's first columns as Markdown; e-mail addresses left out."""
     names = [column.name for column in table.columns if not column.is_email][:_COLUMNS]
     columns = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in names)
     rows = connection.sql(
-        f"SELECT {columns} FROM {table.name} ORDER BY created_at DESC NULLS LAST LIMIT {_ROWS}"
+        f"SELECT {columns} FROM {table.name} ORDER BY {newest_by} DESC NULLS LAST LIMIT {_ROWS}"
     ).pl()
     with pl.Config(
         tbl_formatting="MARKDOWN",
