@@ -3,7 +3,7 @@
 Lists of builds are newest first, and pages shift when builds are created or deleted meanwhile. So
 builds are not paged by number: the window's end moves down to the oldest second seen, which is read
 again, and nothing between two pages can be missed. Only where one second holds more builds than a
-page does are its pages followed, over and over until a pass brings nothing new.
+page does are its pages followed, over and over until two passes in a row bring the same builds.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,11 @@ from urllib.parse import quote
 
 from buildkite_assets.buildkite.client import Client, Query, Response
 from buildkite_assets.buildkite.decoding import BuildPage, decode_builds, decode_list
-from buildkite_assets.buildkite.errors import DepthRefusedError, ServerTroubleError
+from buildkite_assets.buildkite.errors import (
+    DepthRefusedError,
+    ServerTroubleError,
+    UnreachableError,
+)
 from buildkite_assets.buildkite.page_size import LARGEST, PageSize
 from buildkite_assets.buildkite.records import Body
 
@@ -84,12 +88,13 @@ def builds_of(
     while end > window.created_from:
         page = _first_page(client, path, {**query, "created_to": _text(end)}, page_size)
         yield page
-        while page.next_url and page.body.oldest_created_at is None:
+        oldest = page.body.oldest_within(window.created_from, end)
+        while page.next_url and oldest is None:
             page = client.get(page.next_url, None, decode_builds)
             yield page
-        if page.next_url is None:
+            oldest = page.body.oldest_within(window.created_from, end)
+        if page.next_url is None or oldest is None:
             return
-        oldest = page.body.oldest_created_at or window.created_from
         seam = oldest.replace(microsecond=0) + _SECOND
         if seam >= end:
             seam = end - _SECOND
@@ -101,8 +106,12 @@ def builds_of(
 def _crowded_second(
     client: Client, path: str, query: Query, page_size: PageSize
 ) -> Iterator[Response[BuildPage]]:
-    """A second with more builds than a page: a deletion meanwhile shifts one past a pass."""
-    seen: set[str] = set()
+    """A second with more builds than a page holds.
+
+    A deletion meanwhile shifts a build from a page to come to one that was read. But then the next
+    pass lacks the deleted build: passes that are alike prove that the first of them was complete.
+    """
+    seen: set[str] | None = None
     while True:
         page = _first_page(client, path, query, page_size)
         yield page
@@ -113,9 +122,9 @@ def _crowded_second(
             page = client.get(page.next_url, None, decode_builds)
             yield page
             ids |= page.body.ids
-        if ids <= seen:
+        if ids == seen:
             return
-        seen |= ids
+        seen = ids
 
 
 def _first_page(
@@ -127,6 +136,8 @@ def _first_page(
         builds = page_size.builds
         try:
             return client.send(path, {**query, "per_page": builds}, decode_builds)
+        except UnreachableError:
+            raise
         except ServerTroubleError:
             page_size.shrink()
             raise
@@ -142,4 +153,4 @@ def _first_page(
 
 
 def _text(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
