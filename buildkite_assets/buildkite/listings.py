@@ -6,7 +6,7 @@ again, and nothing between two pages can be missed. Only where one second holds 
 page does are its pages followed, over and over until two passes in a row bring the same builds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TypeVar
@@ -16,6 +16,7 @@ from buildkite_assets.buildkite.client import Client, Query, Response
 from buildkite_assets.buildkite.decoding import BuildPage, decode_builds, decode_list
 from buildkite_assets.buildkite.errors import (
     DepthRefusedError,
+    RequestRefusedError,
     ServerTroubleError,
     UnreachableError,
 )
@@ -23,6 +24,7 @@ from buildkite_assets.buildkite.page_size import LARGEST, PageSize
 from buildkite_assets.buildkite.records import Body
 
 R = TypeVar("R", bound=Body)
+T = TypeVar("T")
 
 _SECOND = timedelta(seconds=1)
 _SLIM = {"include_retried_jobs": "true", "exclude_pipeline": "true"}
@@ -53,12 +55,13 @@ def every_item(client: Client, path: str, record: type[R]) -> Iterator[Response[
     Raises:
         BuildkiteError: see `buildkite.errors`.
     """
-    url: str | None = path
-    query: Query | None = {"per_page": LARGEST}
-    while url:
-        page = client.get(url, query, lambda body: decode_list(body, record))
-        yield page
-        url, query = page.next_url, None
+
+    def decode(body: bytes) -> list[R]:
+        return decode_list(body, record)
+
+    first = client.get(path, {"per_page": LARGEST}, decode)
+    yield first
+    yield from _following(client, first, decode)
 
 
 def builds_of(
@@ -89,8 +92,9 @@ def builds_of(
         page = _first_page(client, path, {**query, "created_to": _text(end)}, page_size)
         yield page
         oldest = page.body.oldest_within(window.created_from, end)
+        following = _following(client, page, decode_builds)
         while page.next_url and oldest is None:
-            page = client.get(page.next_url, None, decode_builds)
+            page = next(following)
             yield page
             oldest = page.body.oldest_within(window.created_from, end)
         if page.next_url is None or oldest is None:
@@ -118,13 +122,27 @@ def _crowded_second(
         if page.next_url is None:
             return
         ids = page.body.ids
-        while page.next_url:
-            page = client.get(page.next_url, None, decode_builds)
-            yield page
-            ids |= page.body.ids
+        for following in _following(client, page, decode_builds):
+            yield following
+            ids |= following.body.ids
         if ids == seen:
             return
         seen = ids
+
+
+def _following(
+    client: Client, page: Response[T], decode: Callable[[bytes], T]
+) -> Iterator[Response[T]]:
+    """The pages after a page, by their `next` links, at the size of that page."""
+    followed: set[str] = set()
+    while url := page.next_url:
+        if url in followed:
+            raise RequestRefusedError(
+                "The next links of a list lead round in a circle. Please report it."
+            )
+        followed.add(url)
+        page = client.get(url, None, decode)
+        yield page
 
 
 def _first_page(
