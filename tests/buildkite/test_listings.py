@@ -128,21 +128,26 @@ def inside(build: Build) -> bool:
     return WINDOW.created_from <= build.created_at < WINDOW.created_to
 
 
-def test_a_deletion_on_every_page_of_a_crowded_second_loses_nothing(
+def test_a_build_that_deletions_shift_past_two_passes_is_found_by_a_third(
     client: Client, sandbox: Sandbox, acme: SandboxOrganization
 ) -> None:
-    builds = [acme.create_build("web", jobs=0, created_at=START) for _ in range(30)]
-    # Newest first is largest id first: what is deleted lies on pages that were read.
-    first_listed = sorted(builds, key=lambda build: build.id, reverse=True)[:6]
-    doomed = list(first_listed)
+    created = [acme.create_build("web", jobs=0, created_at=START) for _ in range(24)]
+    listed = sorted(created, key=lambda build: build.id, reverse=True)
+    # Before the nth request: in pages of four the 13th build slips from the fourth page to the
+    # third once that is read, and in the next pass to the second.
+    window = Window(START, START + timedelta(seconds=1))
+    requests_before_the_passes = 1
+    doomed = {requests_before_the_passes + 4: listed[:1]}
+    doomed[requests_before_the_passes + 6 + 3] = listed[1:5]
 
-    def delete_one(request: Request) -> None:
-        if doomed and request.query_params.get("page", "1") != "1":
-            acme.delete_build(doomed.pop(0))
+    def delete(_: Request) -> None:
+        for build in doomed.get(len(sandbox.requests) + 1, []):
+            acme.delete_build(build)
 
-    sandbox.before_page = delete_one
-    found = set(ids_of(client, sized(4)))
-    assert found >= {build.id for build in builds} - {build.id for build in first_listed}
+    sandbox.before_page = delete
+    found = set(ids_of(client, sized(4), window))
+    assert found >= {build.id for build in listed[5:]}
+    assert len(acme.builds) == 24 - 5
 
 
 def test_the_window_is_half_open(client: Client, acme: SandboxOrganization) -> None:
