@@ -26,7 +26,7 @@ _HEADERS = ("RateLimit", "RateLimit-User")
 _LONGEST_WINDOW_SECONDS = 5 * WINDOW_SECONDS
 _LONGEST_WAIT_SECONDS = _LONGEST_WINDOW_SECONDS + 2
 _NO_WAIT_SECONDS = 0.002
-_CATCH_UP_SECONDS = 0.5
+_CATCH_UP_SECONDS = 0.5  # counted in, so that a window with it stays within our share
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Window:
         It grows when other users have taken more than we left to them, so that what remains lasts
         until the window ends, for them and for us.
         """
-        even = min(WINDOW_SECONDS / (share * self.limit), _LONGEST_WINDOW_SECONDS)
+        period_seconds = WINDOW_SECONDS + _CATCH_UP_SECONDS
+        even = min(period_seconds / (share * self.limit), _LONGEST_WINDOW_SECONDS)
         if self.is_exhausted(share):
             return even
         return max(even, self.reset_seconds / (share * self.remaining))

@@ -86,12 +86,12 @@ def test_a_reset_within_five_minutes_is_believed(reset: str | float) -> None:
 @pytest.mark.parametrize(
     ("window", "share", "seconds"),
     [
-        (Window(50, 50, 60), 0.8, 1.5),  # 40 a minute
-        (Window(200, 200, 60), 0.8, 0.375),  # 160 a minute
-        (Window(50, 50, 60), 1.0, 1.2),
-        (Window(50, 30, 30), 0.8, 1.5),  # others take little: our own share is the limit
+        (Window(50, 50, 60), 0.8, 1.5125),  # 40 in 60.5 s
+        (Window(200, 200, 60), 0.8, 0.378125),  # 160 in 60.5 s
+        (Window(50, 50, 60), 1.0, 1.21),
+        (Window(50, 30, 30), 0.8, 1.5125),  # others take little: our own share is the limit
         (Window(50, 10, 40), 0.8, 5.0),  # others took much: 8 of the 10 left in 40 s
-        (Window(50, 1, 40), 0.8, 1.5),  # less than one is ours: it is exhausted, see `paused`
+        (Window(50, 1, 40), 0.8, 1.5125),  # less than one is ours: there is a pause instead
     ],
 )
 def test_requests_are_spread_over_our_share(window: Window, share: float, seconds: float) -> None:
