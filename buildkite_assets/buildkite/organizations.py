@@ -75,9 +75,9 @@ class PipelineDirectory:
         """
         slug = build.pipeline_slug
         found = self._find(slug, build.created_at)
-        if found is None and slug not in self._unknown:
+        if found is None and slug not in self._unknown and not self.lacks_scope:
             with self._lock:
-                if slug not in self._unknown:
+                if slug not in self._unknown and not self.lacks_scope:
                     self._unknown.add(slug)
                     self.refresh()
             found = self._find(slug, build.created_at)

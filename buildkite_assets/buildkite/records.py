@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import msgspec
 
 _PIPELINE = re.compile(r"/pipelines/([^/]+)/builds/")
-_USER_INFO = re.compile(r"//[^/@]*@")
+_USER_INFO = re.compile(r"//[^/]*@")
 
 Id = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -117,7 +117,7 @@ class PullRequest(Body):
 class PipelineReference(Body):
     """The pipeline of a build, where a list was asked to tell it."""
 
-    id: Id
+    id: Id | None = None
 
 
 class MergeQueue(Body):
