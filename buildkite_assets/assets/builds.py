@@ -58,7 +58,7 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
             context.log.info(
                 "Reading %d of %d days of %d organizations.", len(days), len(asked), len(sources)
             )
-            for day, reads in read_days(sources, days, warehouse, context.run_id):
+            for day, reads in read_days(sources, days, warehouse, context.run.run_id):
                 _log_day(context, day, reads, is_ranged=len(asked) > 1)
         warehouse.publish()
         yield dg.MaterializeResult(asset_key=asset_key(BUILDS))
