@@ -7,7 +7,7 @@ that were being read.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from threading import Event
 
@@ -123,7 +123,11 @@ def _read_day(source: Source, day: date, warehouse: Warehouse) -> StagedDay:
 def _commit_day(staged: StagedDay, warehouse: Warehouse, run_id: str | None) -> DayRead:
     source, window = staged.source, Window.of_day(staged.day)
     organization_id = source.organization.id
-    rejected = rejected_rows(organization_id, staged.rejected, staged.read_at)
+    rejected = rejected_rows(
+        organization_id,
+        [replace(b, created_at=b.created_at or window.created_from) for b in staged.rejected],
+        staged.read_at,
+    )
     with staged.builds, staged.jobs, warehouse.transaction() as connection:
         if source.pipelines.listed_at is not None:
             pipelines = record_rows(

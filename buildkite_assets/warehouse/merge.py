@@ -149,6 +149,7 @@ def mark_absent_builds(connection: duckdb.DuckDBPyConnection, window: BuildWindo
 
     Call it right after `merge_builds`, in the same transaction. Builds that another sync stored
     after this read began, and builds of pipelines that the token does not see, are left alone.
+    Notes of unreadable builds that this read did not repeat go.
     """
     parameters = {
         "organization_id": window.organization_id,
@@ -181,6 +182,14 @@ def mark_absent_builds(connection: duckdb.DuckDBPyConnection, window: BuildWindo
           AND jobs.build_created_at >= $created_from AND jobs.build_created_at < $created_to
         """,
         {key: parameters[key] for key in ("organization_id", "created_from", "created_to")},
+    )
+    connection.execute(
+        """
+        DELETE FROM rejected_builds
+        WHERE organization_id = $organization_id AND seen_at < $read_at
+          AND created_day >= $created_from::DATE AND created_day < $created_to::DATE
+        """,
+        {key: value for key, value in parameters.items() if key != "visible_pipeline_ids"},
     )
 
 
@@ -246,7 +255,8 @@ def _stage(
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE staged_jobs AS
-        SELECT $organization_id::UUID AS organization_id, incoming.* EXCLUDE (page)
+        SELECT DISTINCT ON (job_id)
+            $organization_id::UUID AS organization_id, incoming.* EXCLUDE (page)
         FROM incoming SEMI JOIN newest_builds USING (build_id, page)
         """,
         {"organization_id": organization_id},
