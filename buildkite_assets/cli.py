@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from buildkite_assets.assets.session import Session
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.connection import check_connection, to_json
 from buildkite_assets.buildkite.errors import BuildkiteError
-from buildkite_assets.demo import DAGSTER_HOME, DAYS, demo_sandbox, served_demo
+from buildkite_assets.demo import DAGSTER_HOME, demo_sandbox, first_demo_day, served_demo
 from buildkite_assets.partitions import first_day
 from buildkite_assets.runs import fail_orphaned_runs, prepare_home, run_builds, run_catalog
 from buildkite_assets.sandbox import run as run_sandbox
@@ -48,7 +48,7 @@ def demo() -> None:
         session = Session(Settings.from_environment(environment))
         console.print("A sandbox plays Buildkite: the organization acme and its last month.")
         today = datetime.now(UTC).date()
-        _sync(console, session, DAGSTER_HOME, today - timedelta(days=DAYS), today, full=False)
+        _sync(console, session, DAGSTER_HOME, first_demo_day(), today, full=False)
     path = session.settings.warehouse
     console.print(landed_table(path))
     console.print(

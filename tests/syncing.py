@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import msgspec
 
 from buildkite_assets.assets.session import Session
@@ -163,3 +164,31 @@ def assert_true(sandbox: Sandbox, path: Path, first: date, last: date, *tables: 
         assert len(stored) == len(expected[table]), table
         for row, true_row in zip(stored, expected[table], strict=True):
             assert row == true_row, table
+
+
+_UNSOUND = {
+    "a build twice": "SELECT build_id FROM builds GROUP BY ALL HAVING count(*) > 1",
+    "a job twice": "SELECT job_id FROM jobs GROUP BY ALL HAVING count(*) > 1",
+    "a day twice": "SELECT organization_id, day FROM sync_days GROUP BY ALL HAVING count(*) > 1",
+    "a pipeline twice": "SELECT pipeline_id FROM pipelines GROUP BY ALL HAVING count(*) > 1",
+    "a job without its build": "SELECT job_id FROM jobs ANTI JOIN builds USING (build_id)",
+    "a build of a day that was not read": """
+        SELECT build_id FROM builds WHERE created_at::DATE NOT IN (SELECT day FROM sync_days)
+    """,
+    "a day whose builds are not those that it found": """
+        SELECT day FROM sync_days WHERE builds != (
+            SELECT count(*) FROM builds WHERE created_at::DATE = day AND absent_since IS NULL
+        )
+    """,
+    "a day whose jobs are not those that it found": """
+        SELECT day FROM sync_days WHERE jobs != (
+            SELECT count(*) FROM jobs WHERE build_created_at::DATE = day AND absent_since IS NULL
+        )
+    """,
+}
+
+
+def assert_sound(connection: duckdb.DuckDBPyConnection) -> None:
+    """Hold that a warehouse of one organization contradicts itself nowhere."""
+    found = {fault: connection.execute(query).fetchall() for fault, query in _UNSOUND.items()}
+    assert not any(found.values()), found

@@ -12,9 +12,10 @@ from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.organizations import PipelineDirectory, visible_organizations
 from buildkite_assets.buildkite.page_size import PageSize
 from buildkite_assets.days import Source, read_days
+from buildkite_assets.partitions import first_day
 from buildkite_assets.tables import BUILDS, JOBS, ORGANIZATIONS
 from buildkite_assets.warehouse import Warehouse
-from buildkite_assets.warehouse.ledger import DayRead, known_days, set_start_date, start_date
+from buildkite_assets.warehouse.ledger import DayRead, extend_start_date, known_days
 
 _GROUP = "builds"
 
@@ -50,6 +51,8 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
         """
         asked = [date.fromisoformat(key) for key in context.partition_keys]
         warehouse = session.warehouse
+        with warehouse.transaction() as connection:
+            extend_start_date(connection, min(first_day(session.settings), *asked))
         with session.client() as client:
             sources = _sources(context, client, session)
             is_resumable = len(asked) > 1 and not config.full
@@ -94,9 +97,6 @@ def _unknown_days(
     warehouse: Warehouse, sources: Sequence[Source], asked: Sequence[date]
 ) -> list[date]:
     with warehouse.transaction() as connection:
-        first = start_date(connection)
-        if first is None or min(asked) < first:
-            set_start_date(connection, min(asked))
         known = [known_days(connection, source.organization.id) for source in sources]
     return [day for day in asked if not all(day in days for days in known)]
 

@@ -61,6 +61,6 @@ def start_date(connection: duckdb.DuckDBPyConnection) -> date | None:
     return day if isinstance(day, date) else None
 
 
-def set_start_date(connection: duckdb.DuckDBPyConnection, day: date) -> None:
-    """Make `day` the first daily partition."""
-    connection.execute("UPDATE warehouse_meta SET start_date = ?", [day])
+def extend_start_date(connection: duckdb.DuckDBPyConnection, day: date) -> None:
+    """Make `day` the first daily partition, unless an earlier one is."""
+    connection.execute("UPDATE warehouse_meta SET start_date = least(start_date, ?)", [day])

@@ -153,7 +153,7 @@ READS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(reads=READS)
 def test_any_reads_in_any_order_leave_the_newest_copy_of_each_build(
     reads: list[tuple[int, list[list[Seen]]]],

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from buildkite_assets.warehouse.errors import (
     WarehouseBusyError,
     WarehouseWriteError,
 )
-from buildkite_assets.warehouse.ledger import set_start_date, start_date
+from buildkite_assets.warehouse.ledger import start_date
 
 ONE, TWO = date(2026, 1, 1), date(2026, 2, 2)
 
@@ -32,6 +31,11 @@ def store(warehouse: Warehouse, day: date) -> None:
     """Write something that tells one state of the warehouse from another."""
     with warehouse.transaction() as connection:
         set_start_date(connection, day)
+
+
+def set_start_date(connection: duckdb.DuckDBPyConnection, day: date) -> None:
+    """Put a mark into the one row that every warehouse has."""
+    connection.execute("UPDATE warehouse_meta SET start_date = ?", [day])
 
 
 def stored(warehouse: Warehouse) -> date | None:
@@ -71,10 +75,11 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from buildkite_assets.warehouse import Warehouse
-from buildkite_assets.warehouse.ledger import set_start_date, start_date
+from buildkite_assets.warehouse.ledger import start_date
 for _ in range(10):
     with Warehouse(Path(sys.argv[1])).transaction() as connection:
-        set_start_date(connection, start_date(connection) + timedelta(days=1))
+        day = start_date(connection) + timedelta(days=1)
+        connection.execute("UPDATE warehouse_meta SET start_date = ?", [day])
 """
     store(warehouse, ONE)
     writers = [run_beside(program, warehouse.path) for _ in range(2)]
@@ -233,15 +238,13 @@ FILL = """
 import resource, sys
 from pathlib import Path
 from buildkite_assets.warehouse import Warehouse, WarehouseError
-from buildkite_assets.warehouse.ledger import set_start_date
-from datetime import date
 warehouse = Warehouse(Path(sys.argv[1]))
 limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
     if sys.argv[3] == "store":
         with warehouse.transaction() as connection:
-            set_start_date(connection, date(2026, 2, 2))
+            connection.execute("UPDATE warehouse_meta SET start_date = '2026-02-02'")
             connection.execute("CREATE TABLE filler AS SELECT hash(i) h FROM range(5_000_000) t(i)")
     else:
         warehouse.publish()
@@ -252,7 +255,7 @@ except WarehouseError as error:
 
 
 @pytest.fixture
-def large(warehouse: Warehouse) -> Iterator[Warehouse]:
+def large(warehouse: Warehouse) -> Warehouse:
     """Return a warehouse of about 10 MB, published, that no file larger than it can join."""
     with warehouse.transaction() as connection:
         set_start_date(connection, ONE)
