@@ -115,15 +115,16 @@ def merge_builds(
     if rejected.num_rows:
         connection.register("incoming", rejected)
         connection.execute("""
-            DELETE FROM rejected_builds AS old USING incoming
-            WHERE old.organization_id = incoming.organization_id
-              AND old.reference = incoming.reference
-        """)
-        connection.execute("""
-            INSERT INTO rejected_builds BY NAME
+            CREATE OR REPLACE TEMP TABLE staged_rejected AS
             SELECT DISTINCT ON (organization_id, reference) * FROM incoming
         """)
         connection.unregister("incoming")
+        connection.execute("""
+            DELETE FROM rejected_builds AS old USING staged_rejected
+            WHERE old.organization_id = staged_rejected.organization_id
+              AND old.reference = staged_rejected.reference
+        """)
+        connection.execute("INSERT INTO rejected_builds BY NAME FROM staged_rejected")
     connection.execute("""
         DELETE FROM rejected_builds USING staged_builds
         WHERE rejected_builds.organization_id = staged_builds.organization_id
@@ -255,13 +256,19 @@ def _stage(
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE staged_jobs AS
-        SELECT DISTINCT ON (job_id)
-            $organization_id::UUID AS organization_id, incoming.* EXCLUDE (page)
-        FROM incoming SEMI JOIN newest_builds USING (build_id, page)
+        SELECT $organization_id::UUID AS organization_id, * FROM incoming
         """,
         {"organization_id": organization_id},
     )
     connection.unregister("incoming")
+    # Not while reading `incoming`: DuckDB 1.5 cannot push a join on UUIDs down into Arrow.
+    connection.execute("""
+        DELETE FROM staged_jobs WHERE rowid NOT IN (
+            SELECT max(staged_jobs.rowid) FROM staged_jobs SEMI JOIN newest_builds
+            USING (build_id, page) GROUP BY job_id
+        )
+    """)
+    connection.execute("ALTER TABLE staged_jobs DROP COLUMN page")
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE staged_builds AS SELECT * EXCLUDE (page) FROM newest_builds
     """)

@@ -131,7 +131,7 @@ def test_a_day_is_known_once_it_was_read_after_its_end(tmp_path: Path) -> None:
 def test_the_file_can_be_read_by_duckdb_1_5(warehouse: Warehouse) -> None:
     warehouse.publish()
     with duckdb.connect() as connection:
-        connection.execute("ATTACH ? AS published (READ_ONLY)", [str(warehouse.path)])
+        connection.execute(f"ATTACH '{warehouse.path}' AS published (READ_ONLY)")
         [(tags,)] = connection.execute(
             "SELECT tags FROM duckdb_databases() WHERE database_name = 'published'"
         ).fetchall()
