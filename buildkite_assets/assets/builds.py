@@ -1,6 +1,7 @@
 """Builds and jobs, a day at a time, in full."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
 from threading import Event
 
@@ -15,7 +16,7 @@ from buildkite_assets.days import Source, read_days
 from buildkite_assets.partitions import first_day
 from buildkite_assets.tables import BUILDS, JOBS, ORGANIZATIONS
 from buildkite_assets.warehouse import Warehouse
-from buildkite_assets.warehouse.ledger import DayRead, extend_start_date, known_days
+from buildkite_assets.warehouse.ledger import DayRead, extend_start_date, known_days, row_counts
 
 _GROUP = "builds"
 
@@ -61,6 +62,7 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
             context.log.info(
                 "Reading %d of %d days of %d organizations.", len(days), len(asked), len(sources)
             )
+            _count_known(context, warehouse, set(asked) - set(days))
             for day, reads in read_days(sources, days, warehouse, context.run.run_id):
                 _log_day(context, day, reads, is_ranged=len(asked) > 1)
         warehouse.publish()
@@ -99,6 +101,21 @@ def _unknown_days(
     with warehouse.transaction() as connection:
         known = [known_days(connection, source.organization.id) for source in sources]
     return [day for day in asked if not all(day in days for days in known)]
+
+
+def _count_known(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, days: AbstractSet[date]
+) -> None:
+    """Repeat the row counts of days that stay as they are: the run materializes its whole range."""
+    with warehouse.transaction() as connection:
+        counts = row_counts(connection)
+    for day in days:
+        for table, rows in zip((BUILDS, JOBS), counts[day], strict=True):
+            context.add_asset_metadata(
+                {"dagster/partition_row_count": rows},
+                asset_key=asset_key(table),
+                partition_key=day.isoformat(),
+            )
 
 
 def _log_day(

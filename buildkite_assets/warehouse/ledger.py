@@ -55,6 +55,14 @@ def known_days(connection: duckdb.DuckDBPyConnection, organization_id: str) -> s
     return {day for (day,) in rows}
 
 
+def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[date, tuple[int, int]]:
+    """Of each day read in full, how many builds and jobs were found, in all organizations."""
+    rows = connection.execute(
+        "SELECT day, sum(builds)::BIGINT, sum(jobs)::BIGINT FROM sync_days GROUP BY day"
+    ).fetchall()
+    return {day: (builds, jobs) for day, builds, jobs in rows}
+
+
 def start_date(connection: duckdb.DuckDBPyConnection) -> date | None:
     """The first daily partition, or None before the first sync."""
     [(day,)] = connection.execute("SELECT start_date FROM warehouse_meta").fetchall()
