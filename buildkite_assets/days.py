@@ -7,7 +7,7 @@ that were being read.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from threading import Event
 
@@ -90,9 +90,22 @@ class StoppedError(Exception):
 
 
 def read_days(
-    sources: Sequence[Source], days: Sequence[date], warehouse: Warehouse, run_id: str | None
+    sources: Sequence[Source],
+    days: Sequence[date],
+    warehouse: Warehouse,
+    run_id: str | None,
+    *,
+    is_after_feed: bool = False,
 ) -> Iterator[tuple[date, list[DayRead]]]:
     """Read days in full and commit each; yields a day once all organizations have it.
+
+    Args:
+        sources: the organizations.
+        days: UTC days, in the order to begin them.
+        warehouse: to merge into, a day at a time.
+        run_id: the Dagster run, for the ledger.
+        is_after_feed: whether a change feed has just ended, so that what differs nevertheless is
+            a late change.
 
     Raises:
         BuildkiteError: Buildkite failed; the days yielded so far are committed.
@@ -106,7 +119,9 @@ def read_days(
         stack.callback(_give_up, sources, futures)
         for future in as_completed(futures):
             staged = future.result()
-            reads[staged.day].append(_commit_day(staged, warehouse, run_id))
+            reads[staged.day].append(
+                _commit_day(staged, warehouse, run_id, is_after_feed=is_after_feed)
+            )
             if len(reads[staged.day]) == len(sources):
                 staged.source.session.progress.day_read()
                 yield staged.day, reads[staged.day]
@@ -146,16 +161,23 @@ def _read_day(source: Source, day: date, warehouse: Warehouse) -> StagedDay:
     return StagedDay(source, day, builds, jobs, rejected, read_at, requests, size_bytes)
 
 
-def _commit_day(staged: StagedDay, warehouse: Warehouse, run_id: str | None) -> DayRead:
+def _commit_day(
+    staged: StagedDay, warehouse: Warehouse, run_id: str | None, *, is_after_feed: bool
+) -> DayRead:
     source, window = staged.source, Window.of_day(staged.day)
     organization_id = source.organization.id
-    rejected = rejected_rows(organization_id, staged.rejected, staged.read_at)
+    rejected = rejected_rows(
+        organization_id,
+        [replace(b, created_at=b.created_at or window.created_from) for b in staged.rejected],
+        staged.read_at,
+    )
     with staged.builds, staged.jobs, warehouse.transaction() as connection:
         pipelines = pipeline_rows(source.pipelines, organization_id, source.session.privacy)
         if pipelines is not None:
             merge_records(connection, PIPELINES, pipelines)
         stage_builds(connection, organization_id, staged.builds, staged.jobs)
-        log_late_changes(connection, organization_id, staged.day, staged.read_at)
+        if is_after_feed:
+            log_late_changes(connection, organization_id, staged.day, staged.read_at)
         merge_staged(connection, rejected)
         build_window = BuildWindow(
             organization_id=organization_id,

@@ -58,5 +58,6 @@ def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, table: Table) -> bo
     for column in table.columns:
         comment = column.meaning.replace("'", "''")
         connection.execute(f"""COMMENT ON COLUMN {table.name}."{column.name}" IS '{comment}'""")
-    connection.execute(f"COMMENT ON TABLE {table.name} IS '{table.grain}'")
+    grain = table.grain.replace("'", "''")
+    connection.execute(f"COMMENT ON TABLE {table.name} IS '{grain}'")
     return bool(missing)
