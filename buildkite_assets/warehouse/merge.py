@@ -118,7 +118,8 @@ def stage_builds(
                 f"CREATE OR REPLACE TEMP TABLE staged_{table.name} AS FROM {table.name} LIMIT 0"
             )
         connection.execute("""
-            CREATE OR REPLACE TEMP TABLE seen_builds AS SELECT build_id, synced_at FROM staged_builds
+            CREATE OR REPLACE TEMP TABLE seen_builds AS
+            SELECT build_id, synced_at FROM staged_builds
         """)
         return
     connection.register("incoming", build_rows)
