@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-NAMES = ("small", "rate", "dlt_beside", "large")
+NAMES = ("small", "rate", "large")
 
 
 def main() -> None:

@@ -4,11 +4,12 @@ A day is committed as soon as it is whole, so that what interrupts a backfill co
 that were being read.
 """
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from itertools import islice
 from threading import Event
 
 import pyarrow as pa
@@ -36,6 +37,7 @@ from buildkite_assets.warehouse.merge import (
 from buildkite_assets.warehouse.staging import Staging
 
 _WINDOWS_AT_ONCE = 4
+_MOST_STAGED = 12  # each holds two open files and room on the disk until it is committed
 
 
 @dataclass(frozen=True)
@@ -112,23 +114,28 @@ def read_days(
         WarehouseError: the warehouse failed, likewise.
     """
     reads: dict[date, list[DayRead]] = {day: [] for day in days}
+    to_read = ((source, day) for day in days for source in sources)
+    futures: set[Future[StagedDay]] = set()
     with ThreadPoolExecutor(_WINDOWS_AT_ONCE, "day") as pool, ExitStack() as stack:
-        futures = [
-            pool.submit(_read_day, source, day, warehouse) for day in days for source in sources
-        ]
         stack.callback(_give_up, sources, futures)
-        for future in as_completed(futures):
-            staged = future.result()
-            reads[staged.day].append(
-                _commit_day(staged, warehouse, run_id, is_after_feed=is_after_feed)
-            )
-            if len(reads[staged.day]) == len(sources):
-                staged.source.session.progress.day_read()
-                yield staged.day, reads[staged.day]
-            warehouse.publish_if_due()
+        while True:
+            for source, day in islice(to_read, _MOST_STAGED - len(futures)):
+                futures.add(pool.submit(_read_day, source, day, warehouse))
+            if not futures:
+                return
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                futures.discard(future)
+                staged = future.result()
+                reads[staged.day].append(
+                    _commit_day(staged, warehouse, run_id, is_after_feed=is_after_feed)
+                )
+                if len(reads[staged.day]) == len(sources):
+                    staged.source.session.progress.day_read()
+                    yield staged.day, reads[staged.day]
+                warehouse.publish_if_due()
 
 
-def _give_up(sources: Sequence[Source], futures: Sequence[Future[StagedDay]]) -> None:
+def _give_up(sources: Sequence[Source], futures: Iterable[Future[StagedDay]]) -> None:
     for source in sources:
         source.stopped.set()
     for future in futures:
