@@ -4,6 +4,7 @@ A day is committed as soon as it is whole, so that what interrupts a backfill co
 that were being read.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from buildkite_assets.buildkite.records import Organization
 from buildkite_assets.rows import Privacy, build_rows, record_rows, rejected_rows
 from buildkite_assets.session import Session
 from buildkite_assets.tables import PIPELINES
-from buildkite_assets.warehouse import Warehouse
+from buildkite_assets.warehouse import Connection, Warehouse, atomic
 from buildkite_assets.warehouse.feed import log_late_changes, reopen_read_point
 from buildkite_assets.warehouse.ledger import DayRead, record_day
 from buildkite_assets.warehouse.merge import (
@@ -113,7 +114,7 @@ def read_days(
         BuildkiteError: Buildkite failed; the days yielded so far are committed.
         WarehouseError: the warehouse failed, likewise.
     """
-    reads: dict[date, list[DayRead]] = {day: [] for day in days}
+    reads: defaultdict[date, list[DayRead]] = defaultdict(list)
     to_read = ((source, day) for day in days for source in sources)
     futures: set[Future[StagedDay]] = set()
     with ThreadPoolExecutor(_WINDOWS_AT_ONCE, "day") as pool, ExitStack() as stack:
@@ -123,16 +124,20 @@ def read_days(
                 futures.add(pool.submit(_read_day, source, day, warehouse))
             if not futures:
                 return
-            for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                futures.discard(future)
-                staged = future.result()
-                reads[staged.day].append(
-                    _commit_day(staged, warehouse, run_id, is_after_feed=is_after_feed)
-                )
-                if len(reads[staged.day]) == len(sources):
-                    staged.source.session.progress.day_read()
-                    yield staged.day, reads[staged.day]
-                warehouse.publish_if_due()
+            done = wait(futures, return_when=FIRST_COMPLETED).done
+            futures -= done
+            # Whatever is ready goes through one connection: to open and close the file costs more
+            # than to merge a small day.
+            with warehouse.connection() as connection:
+                for staged in [future.result() for future in done if not future.exception()]:
+                    read = _commit_day(staged, connection, run_id, is_after_feed=is_after_feed)
+                    reads[staged.day].append(read)
+            warehouse.publish_if_due()
+            for day in [day for day, parts in reads.items() if len(parts) == len(sources)]:
+                sources[0].session.progress.day_read()
+                yield day, reads.pop(day)
+            for future in done:
+                future.result()
 
 
 def _give_up(sources: Sequence[Source], futures: Iterable[Future[StagedDay]]) -> None:
@@ -169,7 +174,7 @@ def _read_day(source: Source, day: date, warehouse: Warehouse) -> StagedDay:
 
 
 def _commit_day(
-    staged: StagedDay, warehouse: Warehouse, run_id: str | None, *, is_after_feed: bool
+    staged: StagedDay, connection: Connection, run_id: str | None, *, is_after_feed: bool
 ) -> DayRead:
     source, window = staged.source, Window.of_day(staged.day)
     organization_id = source.organization.id
@@ -178,7 +183,7 @@ def _commit_day(
         [replace(b, created_at=b.created_at or window.created_from) for b in staged.rejected],
         staged.read_at,
     )
-    with staged.builds, staged.jobs, warehouse.transaction() as connection:
+    with staged.builds, staged.jobs, atomic(connection):
         pipelines = pipeline_rows(source.pipelines, organization_id, source.session.privacy)
         if pipelines is not None:
             merge_records(connection, PIPELINES, pipelines)

@@ -46,17 +46,28 @@ class Warehouse:
         self._published_at = time.monotonic()
 
     @contextmanager
-    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection to the working file, alone on it, whose changes hold all or not at all.
+    def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to the working file, alone on it, for one `atomic` change or several.
+
+        Others wait for it to end, so have everything at hand before.
 
         Raises:
             WarehouseError: see `warehouse.errors`.
         """
         with self._locked(), self._connection() as connection:
-            connection.begin()
-            upgrade(connection)
+            with atomic(connection):
+                upgrade(connection)
             yield connection
-            connection.commit()
+
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection for a single change, which holds whole or not at all.
+
+        Raises:
+            WarehouseError: see `warehouse.errors`.
+        """
+        with self.connection() as connection, atomic(connection):
+            yield connection
 
     def publish(self) -> None:
         """Replace the published file by a copy of the working file.
@@ -154,6 +165,18 @@ class Warehouse:
             fresh.chmod(0o600)
             _flush(fresh)
             fresh.replace(self._working)
+
+
+@contextmanager
+def atomic(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Have what happens within hold whole, or, when it raises, not at all."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
 
 
 @contextmanager
