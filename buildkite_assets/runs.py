@@ -1,5 +1,6 @@
 """Runs of the project's jobs in this process, recorded in the Dagster instance."""
 
+import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
 
+import click
 import dagster as dg
 
 from buildkite_assets.automation import CHANGES_JOB
@@ -18,12 +20,29 @@ from buildkite_assets.warehouse.ledger import followed_days, organization_ids
 
 _PID = "buildkite_assets/pid"
 _HOST = "buildkite_assets/host"
-_QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
+
+
+class _WarningLines(logging.Handler):
+    """Prints what assets warn of, a line each; Dagster's own events are in the instance."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        told = vars(record).get("dagster_meta", {})
+        if not told.get("dagster_event"):
+            click.echo(f"Warning: {told.get('orig_message', record.getMessage())}", err=True)
+
+
+@dg.logger({}, description="Warnings of assets, for the command line.")
+def _warnings(_: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.getLogger("buildkite_assets.warnings")
+    logger.handlers = [_WarningLines(logging.WARNING)]
+    logger.propagate = False
+    return logger
 
 
 def prepare_home(folder: Path) -> Path:
@@ -108,9 +127,12 @@ def _run(
     tags: Mapping[str, str],
     config: Mapping[str, object],
 ) -> None:
-    definitions(session).resolve_job_def(job_name).execute_in_process(
+    shown = dg.Definitions.merge(
+        definitions(session), dg.Definitions(loggers={"warnings": _warnings})
+    )
+    shown.resolve_job_def(job_name).execute_in_process(
         instance=instance,
-        run_config={**_QUIET, **config},
+        run_config={"loggers": {"warnings": {}}, **config},
         tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
     )
 

@@ -36,6 +36,8 @@ def progress_line(console: Console, progress: Progress) -> Iterator[None]:
         refresh_per_second=4,
     ):
         yield
+    if not console.is_terminal:
+        console.print()  # which ends the line only on a terminal
 
 
 def landed_table(path: Path) -> Table:

@@ -1,6 +1,7 @@
 """Organizations, pipelines, clusters and queues: what builds refer to, as it is now."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -59,15 +60,18 @@ def catalog(
     warehouse = session.warehouse
     with session.client() as client:
         organizations, listed_at = visible_organizations(client, session.settings.organizations)
-        listed = {
-            table: _list_or_warn(context, client, table, organizations, listed_at, session.privacy)
-            for table in wanted
-            if table is not ORGANIZATIONS
-        }
+        listed: dict[Table, list[Listed]] = {ORGANIZATIONS: []}
+        skipped: defaultdict[str, list[Table]] = defaultdict(list)
+        for table in (table for table in wanted if table is not ORGANIZATIONS):
+            try:
+                listed[table] = _listed(client, table, organizations, listed_at, session.privacy)
+            except MissingScopeError as error:
+                skipped[error.scope].append(table)
+    _warn_of_skipped(context, skipped)
     with warehouse.transaction() as connection:
         rows = record_rows(ORGANIZATIONS, organizations, listed_at, session.privacy)
         merge_records(connection, ORGANIZATIONS, rows)
-        for records in chain.from_iterable(filter(None, listed.values())):
+        for records in chain.from_iterable(listed.values()):
             for rows in records.rows:
                 merge_records(connection, records.table, rows)
             mark_absent_records(
@@ -82,50 +86,55 @@ def catalog(
                 },
             )
             for table in wanted
-            if table is ORGANIZATIONS or listed[table] is not None
+            if table in listed
         ]
     warehouse.publish()
     yield from results
 
 
-def _list_or_warn(  # noqa: PLR0913, PLR0917 - what a listing needs, spelled out
-    context: dg.AssetExecutionContext,
+def _listed(
     client: Client,
     table: Table,
     organizations: Sequence[Organization],
     listed_at: datetime,
     privacy: Privacy,
-) -> list[Listed] | None:
-    """The table's records by organization, or None and one warning for want of a scope."""
-    try:
-        return [
-            Listed(
-                table,
-                organization.id,
-                [
-                    record_rows(
-                        table,
-                        page.body,
-                        page.at,
-                        privacy,
-                        organization_id=organization.id,
-                        **ids,
-                    )
-                    for page, ids in _pages(client, table, organization.slug)
-                ],
-                listed_at,
-            )
-            for organization in organizations
-        ]
-    except MissingScopeError as error:
-        message = f"{table.name} was skipped: the token lacks the scope {error.scope}."
-        context.log.warning("%s Add it to the token to have this table.", message)
-        context.log_event(
-            dg.AssetObservation(
-                asset_key(table), description=message, metadata={"skipped": message}
-            )
+) -> list[Listed]:
+    """The table's records by organization.
+
+    Raises:
+        MissingScopeError: the token may not list them.
+        BuildkiteError: see `buildkite.errors`.
+    """
+    return [
+        Listed(
+            table,
+            organization.id,
+            [
+                record_rows(
+                    table, page.body, page.at, privacy, organization_id=organization.id, **ids
+                )
+                for page, ids in _pages(client, table, organization.slug)
+            ],
+            listed_at,
         )
-        return None
+        for organization in organizations
+    ]
+
+
+def _warn_of_skipped(
+    context: dg.AssetExecutionContext, skipped: Mapping[str, Sequence[Table]]
+) -> None:
+    """Say once for each missing scope what was skipped for want of it, in the run and the UI."""
+    for scope, tables in skipped.items():
+        names = " and ".join(table.name for table in tables)
+        message = f"Skipped {names}: the token lacks the scope {scope}."
+        context.log.warning("%s Add it to the token to have them.", message)
+        for table in tables:
+            context.log_event(
+                dg.AssetObservation(
+                    asset_key(table), description=message, metadata={"skipped": message}
+                )
+            )
 
 
 def _pages(
