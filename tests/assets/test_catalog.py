@@ -69,10 +69,10 @@ def test_a_missing_scope_skips_its_tables_with_one_warning_and_fails_nothing(
         "builds": True,
         "jobs": True,
     }
-    assert warnings == [
-        "Skipped clusters and queues: the token lacks the scope read_clusters. "
-        "Add it to the token to have them."
-    ]
+    (warning,) = warnings
+    assert warning.startswith(
+        "Skipped clusters and queues: the token lacks the scope read_clusters."
+    )
     assert query(tmp_path, "SELECT count(*) FROM builds") == [(1,)]
 
 
