@@ -19,7 +19,13 @@ from buildkite_assets.buildkite.connection import check_connection, to_json
 from buildkite_assets.buildkite.errors import BuildkiteError
 from buildkite_assets.demo import DAGSTER_HOME, DAYS, demo_sandbox, served_demo
 from buildkite_assets.partitions import first_day
-from buildkite_assets.runs import fail_orphaned_runs, prepare_home, run_builds, run_catalog
+from buildkite_assets.runs import (
+    fail_orphaned_runs,
+    prepare_home,
+    run_builds,
+    run_catalog,
+    run_derived,
+)
 from buildkite_assets.sandbox import run as run_sandbox
 from buildkite_assets.settings import Settings, SettingsError
 from buildkite_assets.terminal import connection_table, landed_table, progress_line
@@ -147,6 +153,8 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
         console.print(f"Reading builds from {first} to {last} …")
         with progress_line(console, session.progress):
             run_builds(session, instance, first, last, full=full)
+        console.print("Recomputing the derived tables that lag …")
+        run_derived(session, instance)
 
 
 def _home() -> Path:

@@ -4,6 +4,7 @@ import dagster as dg
 
 from buildkite_assets.assets.builds import builds_asset
 from buildkite_assets.assets.catalog import catalog
+from buildkite_assets.assets.derived import derived_assets
 from buildkite_assets.assets.session import Session
 from buildkite_assets.partitions import daily_partitions
 from buildkite_assets.settings import Settings
@@ -11,9 +12,10 @@ from buildkite_assets.settings import Settings
 
 def definitions(session: Session) -> dg.Definitions:
     """The assets, jobs and resources for one session's settings."""
-    builds = builds_asset(daily_partitions(session.settings))
+    partitions = daily_partitions(session.settings)
+    derived = derived_assets(partitions)
     return dg.Definitions(
-        assets=[catalog, builds],
+        assets=[catalog, builds_asset(partitions), *derived],
         jobs=[
             dg.define_asset_job(
                 "catalog_job",
@@ -24,6 +26,14 @@ def definitions(session: Session) -> dg.Definitions:
                 "builds_job",
                 dg.AssetSelection.groups("builds"),
                 description="Reads days of builds and jobs in full.",
+            ),
+            *(
+                dg.define_asset_job(
+                    f"{assets.node_def.name}_job",
+                    dg.AssetSelection.assets(assets),
+                    description=assets.node_def.description,
+                )
+                for assets in derived
             ),
         ],
         resources={"session": session},

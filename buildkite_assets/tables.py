@@ -468,5 +468,17 @@ SYNC_DAYS = Table(
     ),
 )
 
+DERIVED_DAYS = Table(
+    "derived_days",
+    "One row per derived table and UTC day of builds; of a table recomputed whole, one row.",
+    ("table_name", "day"),
+    (
+        Column("table_name", "VARCHAR", "The derived table."),
+        Column("day", "DATE", "The UTC day of the builds; NULL where recomputed whole."),
+        Column("fingerprint", "VARCHAR", "Stands for all that the rows were made of."),
+        Column("derived_at", "TIMESTAMP", "This machine's clock when they were made."),
+    ),
+)
+
 CATALOG_TABLES = (ORGANIZATIONS, PIPELINES, CLUSTERS, QUEUES)
-TABLES = (*CATALOG_TABLES, BUILDS, JOBS, REJECTED_BUILDS, SYNC_DAYS)
+TABLES = (*CATALOG_TABLES, BUILDS, JOBS, REJECTED_BUILDS, SYNC_DAYS, DERIVED_DAYS)

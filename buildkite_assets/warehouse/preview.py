@@ -21,7 +21,8 @@ def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
     names = [column.name for column in table.columns if not column.is_email][:_COLUMNS]
     columns = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in names)
     rows = connection.sql(
-        f"SELECT {columns} FROM {table.name} ORDER BY created_at DESC NULLS LAST LIMIT {_ROWS}"
+        f'SELECT {columns} FROM {table.name} ORDER BY "{_order(table)}" DESC NULLS LAST '
+        f"LIMIT {_ROWS}"
     ).pl()
     with pl.Config(
         tbl_formatting="MARKDOWN",
@@ -32,3 +33,11 @@ def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
         fmt_str_lengths=_LONGEST_TEXT,
     ):
         return str(rows)
+
+
+def _order(table: Table) -> str:
+    """The column that tells how new a row is: its creation, else its first date, else its key."""
+    dated = [column.name for column in table.columns if column.type in {"TIMESTAMP", "DATE"}]
+    if "created_at" in dated or not dated:
+        return "created_at" if dated else table.key[0]
+    return dated[0]
