@@ -8,6 +8,7 @@ from buildkite_assets.sandbox import Sandbox, serve
 
 WAREHOUSE = Path("data/demo.duckdb")
 DAGSTER_HOME = Path(".dagster-demo")
+RULES = Path(__file__).parent / "example_rules.toml"
 DAYS = 30
 _ORGANIZATION = "acme"
 _PLENTY = 1_000_000
@@ -34,4 +35,5 @@ def served_demo(port: int = 0) -> Iterator[dict[str, str]]:
             "BUILDKITE_API_TOKEN": sandbox.tokens.administrator.value,
             "BUILDKITE_ORGANIZATIONS": _ORGANIZATION,
             "BUILDKITE_WAREHOUSE": str(WAREHOUSE),
+            "BUILDKITE_RULES": str(RULES),
         }

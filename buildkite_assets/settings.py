@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from buildkite_assets.rules import Rules, RulesError, read_rules
+
 T = TypeVar("T")
 
 _USER_INFO = re.compile(r"//[^/@]*@")
 _SHORTEST_KEY = 16
+_RULES = "buildkite_assets.toml"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -33,6 +36,7 @@ class Settings:
     rate_share: float
     meta_data_keys: frozenset[str] | None
     email_key: bytes | None = field(repr=False)
+    rules: Rules
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -94,6 +98,7 @@ class Settings:
                 _meta_data_keys,
             ),
             email_key=_email_key(environment),
+            rules=_rules(environment.get("BUILDKITE_RULES", "").strip()),
         )
 
     @property
@@ -185,3 +190,13 @@ def _email_key(environment: Mapping[str, str]) -> bytes | None:
             f"key of at least {_SHORTEST_KEY} characters"
         )
     return key.encode()
+
+
+def _rules(value: str) -> Rules:
+    path = Path(value or _RULES).expanduser()
+    if not value and not path.exists():
+        return Rules()
+    try:
+        return read_rules(path)
+    except RulesError as error:
+        raise SettingsError(str(error)) from error

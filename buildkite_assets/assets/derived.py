@@ -65,13 +65,14 @@ def _by_day(
         days = [date.fromisoformat(key) for key in context.partition_keys]
         for table in _selected(context, tables):
             with session.warehouse.transaction() as connection:
-                is_new = derive_days(connection, table, days, derived_tables(), session.parameters)
+                lost = derive_days(connection, table, days, derived_tables(), session.parameters)
                 rows = count_by_day(connection, table, days)
-            if is_new:
+            if lost:
                 context.log.warning(
-                    "%s was created with %d days; a sync, or a backfill, brings all others.",
+                    "The columns of %s have changed: it has no rows of %d other days until a sync "
+                    "or a backfill recomputes them.",
                     table.name,
-                    len(days),
+                    lost,
                 )
             for day in days:
                 context.add_asset_metadata(

@@ -42,4 +42,4 @@ class Session:
     @property
     def parameters(self) -> dict[str, object]:
         """The values that queries of derived tables are given by name."""
-        return {}
+        return self.settings.rules.parameters()

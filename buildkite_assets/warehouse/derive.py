@@ -85,7 +85,7 @@ def derive_days(
     days: Sequence[date],
     tables: Sequence[DerivedTable],
     parameters: Parameters,
-) -> bool:
+) -> int:
     """Make the rows of some UTC days of builds anew.
 
     Where the header's columns have changed, the table starts empty: its other days then lag.
@@ -98,16 +98,19 @@ def derive_days(
         parameters: values for the queries.
 
     Returns:
-        Whether the table started empty.
+        How many other days the table lost.
 
     Raises:
         DefinitionError: the header's columns are not those of the query.
         UnsoundRowsError: a key would stand twice.
     """
-    is_new = not _has_columns(connection, table)
-    if is_new:
+    lost: set[date] = set()
+    if not _has_columns(connection, table):
         create_table(connection, table)
-        connection.execute("DELETE FROM derived_days WHERE table_name = ?", [table.name])
+        dropped = connection.execute(
+            "DELETE FROM derived_days WHERE table_name = ? RETURNING day", [table.name]
+        ).fetchall()
+        lost = {day for (day,) in dropped} - set(days)
     for first, last in ranges(days, _DAYS_AT_ONCE):
         window = {"from_day": first, "to_day": last + _DAY}
         values = _values(table, {**parameters, **window})
@@ -117,7 +120,7 @@ def derive_days(
         connection.execute(f"INSERT INTO {table.name} BY NAME {table.query}", values)
         _check_unique(connection, table, within, window)
     _record(connection, table, days, tables, parameters)
-    return is_new
+    return len(lost)
 
 
 def ranges(days: Sequence[date], longest: int | None = None) -> Iterator[tuple[date, date]]:

@@ -8,6 +8,7 @@ from uuid import UUID
 import duckdb
 
 from buildkite_assets.derived_tables import DerivedTable, derived_tables
+from buildkite_assets.rules import Rules
 from buildkite_assets.warehouse.derive import (
     derive_days,
     derive_whole,
@@ -20,7 +21,7 @@ from buildkite_assets.warehouse.schema import upgrade
 
 DAY = date(2026, 11, 2)  # a Monday
 ORGANIZATION = UUID(int=1)
-PARAMETERS: dict[str, object] = {}
+NO_RULES = Rules()
 
 Value = str | float | UUID | datetime | Sequence[str] | dict[str, str] | None
 
@@ -38,11 +39,11 @@ class History:
     Instants are given as text for `at`. Ids count upwards, so that order tells age.
     """
 
-    def __init__(self, parameters: dict[str, object] | None = None) -> None:
+    def __init__(self, rules: Rules = NO_RULES) -> None:
         self.connection = duckdb.connect()
         self.connection.execute("SET TimeZone = 'UTC'")
         upgrade(self.connection)
-        self.parameters = PARAMETERS | (parameters or {})
+        self.parameters = rules.parameters()
         self._ids = 100
         self._numbers = 0
         self._days: dict[UUID, datetime] = {}

@@ -73,7 +73,7 @@ TABLES = [BY_DAY, WHOLE]
 LABEL: Parameters = {"label": "x"}
 
 
-def derive(history: History, *days: date) -> bool:
+def derive(history: History, *days: date) -> int:
     return derive_days(history.connection, BY_DAY, days, TABLES, LABEL)
 
 
@@ -150,10 +150,10 @@ def test_a_changed_column_set_recreates_the_table_and_all_its_days_lag(history: 
     text = BRANCHES.replace("  branch    VARCHAR", "  name      VARCHAR")
     changed = table(text.replace("branch\nFROM", "branch AS name\nFROM"), "branches")
     tables = [changed, WHOLE]
-    assert derive_days(history.connection, changed, [MONDAY], tables, LABEL)
+    assert derive_days(history.connection, changed, [MONDAY], tables, LABEL) == 1
     assert [row[1] for row in stored(history, "branches")] == [MONDAY, MONDAY]
     assert lagging_days(history.connection, tables, LABEL) == {changed: [TUESDAY]}
-    assert not derive_days(history.connection, changed, [TUESDAY], tables, LABEL)
+    assert derive_days(history.connection, changed, [TUESDAY], tables, LABEL) == 0
     assert len(stored(history, "branches")) == 3
 
 
