@@ -29,8 +29,15 @@ Parameters = Mapping[str, object]
 
 
 def inputs(table: DerivedTable) -> frozenset[str]:
-    """The names of the tables that a derived table is made of."""
-    return references(table.query).tables
+    """The names of the tables that a derived table is made of.
+
+    Raises:
+        DefinitionError: its query is no SELECT.
+    """
+    try:
+        return references(table.query).tables
+    except ValueError as error:
+        raise DefinitionError(f"{table.path}: {error}") from error
 
 
 def in_order(tables: Sequence[DerivedTable]) -> list[DerivedTable]:
