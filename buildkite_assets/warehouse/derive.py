@@ -78,6 +78,7 @@ def derive_whole(
         DefinitionError: the header's columns are not those of the query.
         UnsoundRowsError: a key would stand twice.
     """
+    _create_missing(connection, tables)
     values = _values(table, parameters)
     _check_columns(connection, table, values)
     create_table(connection, table)
@@ -111,6 +112,7 @@ def derive_days(
         DefinitionError: the header's columns are not those of the query.
         UnsoundRowsError: a key would stand twice.
     """
+    _create_missing(connection, tables)
     lost: set[date] = set()
     if not _has_columns(connection, table):
         create_table(connection, table)
@@ -270,10 +272,6 @@ def _record(
 ) -> None:
     fingerprints = _Fingerprints(connection, tables, parameters)
     now = datetime.now(UTC).replace(tzinfo=None)
-    rows = [
-        [table.name, day, fingerprints.current(table, day, fingerprints.recorded), now]
-        for day in days
-    ]
     connection.execute(
         """
         DELETE FROM derived_days
@@ -281,13 +279,27 @@ def _record(
         """,
         {"name": table.name, "days": [day for day in days if day]},
     )
-    connection.executemany("INSERT INTO derived_days VALUES (?, ?, ?, ?)", rows)
+    for day in days:
+        fingerprint = fingerprints.current(table, day, fingerprints.recorded)
+        connection.execute(
+            "INSERT INTO derived_days VALUES (?, ?, ?, ?)", [table.name, day, fingerprint, now]
+        )
 
 
 def _values(table: DerivedTable, parameters: Parameters) -> dict[str, object]:
     """The parameters that the table's query names."""
     names = references(table.query).parameters
     return {name: value for name, value in parameters.items() if name in names}
+
+
+def _create_missing(connection: duckdb.DuckDBPyConnection, tables: Sequence[DerivedTable]) -> None:
+    """Create tables that were never made, so that each can be read, in whatever order."""
+    rows = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE NOT internal"
+    ).fetchall()
+    for table in tables:
+        if (table.name,) not in rows:
+            create_table(connection, table)
 
 
 def _has_columns(connection: duckdb.DuckDBPyConnection, table: DerivedTable) -> bool:

@@ -192,3 +192,8 @@ def test_ranges_are_unbroken_and_of_limited_length() -> None:
     days = [date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3), date(2026, 1, 5)]
     assert list(ranges(days)) == [(days[0], days[2]), (days[3], days[3])]
     assert list(ranges(days, 2)) == [(days[0], days[1]), (days[2], days[2]), (days[3], days[3])]
+
+
+def test_a_table_can_be_made_before_those_that_it_is_made_of(history: History) -> None:
+    derive_whole(history.connection, WHOLE, TABLES, LABEL)
+    assert stored(history, "counts") == stored(history, "branches") == []

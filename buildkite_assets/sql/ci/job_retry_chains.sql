@@ -21,6 +21,7 @@ Columns:
   attempts          BIGINT     How many attempts are known.
   first_outcome     VARCHAR    What came of the first attempt.
   last_outcome      VARCHAR    What came of the last attempt.
+  failure_class     VARCHAR    Why the last attempt did not pass; NULL if it did.
   is_soft_failed    BOOLEAN    Whether the last attempt failed without failing the build.
   retry_type        VARCHAR    How it was retried: manual, automatic or both; NULL if it was not.
   is_retried        BOOLEAN    Whether it was retried.
@@ -56,6 +57,7 @@ chains AS (
         count(*) AS attempts,
         min_by(outcome, attempt_no) AS first_outcome,
         max_by(outcome, attempt_no) AS last_outcome,
+        arg_max_null(failure_class, attempt_no) AS failure_class,
         max_by(is_soft_failed, attempt_no) AS is_soft_failed,
         CASE count(DISTINCT retry_type)
             WHEN 1 THEN any_value(retry_type)
@@ -64,7 +66,7 @@ chains AS (
         bool_or(NOT is_last_attempt) AS is_retried,
         bool_or(passed_when_retried) AS passed_when_retried,
         bool_or(coalesce(failure_class IN ('infra', 'expired'), false)) AS is_infra,
-        max_by(finished_at, attempt_no) AS last_finished_at,
+        arg_max_null(finished_at, attempt_no) AS last_finished_at,
         coalesce(sum(run_seconds), 0) AS agent_seconds,
         coalesce(sum(wasted_seconds), 0) AS wasted_seconds,
         coalesce(sum(run_seconds) FILTER (passed_when_retried), 0) AS flaky_seconds
