@@ -13,7 +13,6 @@ import dagster as dg
 import stamina.instrumentation
 from rich.console import Console
 
-from buildkite_assets.assets.session import Session
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.connection import check_connection, to_json
 from buildkite_assets.buildkite.errors import BuildkiteError
@@ -24,9 +23,12 @@ from buildkite_assets.runs import (
     prepare_home,
     run_builds,
     run_catalog,
+    run_changes,
     run_derived,
+    unread_days,
 )
 from buildkite_assets.sandbox import run as run_sandbox
+from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings, SettingsError
 from buildkite_assets.terminal import connection_table, landed_table, progress_line
 from buildkite_assets.warehouse import WarehouseError
@@ -150,9 +152,17 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
             console.print(f"Marked {orphaned} interrupted runs as failed; this one goes on.")
         console.print("Listing organizations, pipelines, clusters and queues …")
         run_catalog(session, instance)
-        console.print(f"Reading builds from {first} to {last} …")
-        with progress_line(console, session.progress):
-            run_builds(session, instance, first, last, full=full)
+        days = unread_days(session, first, last)
+        if full:
+            # What the feed brings before is not what the full read would call late.
+            run_changes(session, instance)
+            days = [first, last]
+        if days:
+            console.print(f"Reading builds from {days[0]} to {days[-1]} …")
+            with progress_line(console, session.progress):
+                run_builds(session, instance, days[0], days[-1], full=full)
+        console.print("Following changes of the days that are known …")
+        run_changes(session, instance)
         console.print("Recomputing the derived tables that lag …")
         run_derived(session, instance)
 

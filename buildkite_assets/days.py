@@ -7,27 +7,31 @@ that were being read.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from threading import Event
+
+import pyarrow as pa
 
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.decoding import RejectedBuild
 from buildkite_assets.buildkite.listings import Window, builds_of
-from buildkite_assets.buildkite.organizations import PipelineDirectory
+from buildkite_assets.buildkite.organizations import PipelineDirectory, visible_organizations
 from buildkite_assets.buildkite.page_size import PageSize
 from buildkite_assets.buildkite.records import Organization
-from buildkite_assets.progress import Progress
 from buildkite_assets.rows import Privacy, build_rows, record_rows, rejected_rows
+from buildkite_assets.session import Session
 from buildkite_assets.tables import PIPELINES
 from buildkite_assets.warehouse import Warehouse
+from buildkite_assets.warehouse.feed import log_late_changes, reopen_read_point
 from buildkite_assets.warehouse.ledger import DayRead, record_day
 from buildkite_assets.warehouse.merge import (
     BuildWindow,
     count_builds,
     mark_absent_builds,
-    merge_builds,
     merge_records,
+    merge_staged,
+    stage_builds,
 )
 from buildkite_assets.warehouse.staging import Staging
 
@@ -39,12 +43,11 @@ class Source:
     """One organization to read builds from."""
 
     client: Client
+    session: Session
     organization: Organization
     pipelines: PipelineDirectory
     page_size: PageSize
-    privacy: Privacy
-    progress: Progress
-    stopped: Event = field(default_factory=Event)
+    stopped: Event
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,27 @@ class StagedDay:
     read_at: datetime
     requests: int
     size_bytes: int
+
+
+def open_sources(client: Client, session: Session) -> list[Source]:
+    """The organizations to read from, with their pipelines.
+
+    Raises:
+        BuildkiteError: see `buildkite.errors`.
+    """
+    organizations, _ = visible_organizations(client, session.settings.organizations)
+    page_size, stopped = PageSize(), Event()
+    return [
+        Source(
+            client=client,
+            session=session,
+            organization=organization,
+            pipelines=PipelineDirectory(client, organization.slug),
+            page_size=page_size,
+            stopped=stopped,
+        )
+        for organization in organizations
+    ]
 
 
 class StoppedError(Exception):
@@ -84,7 +108,7 @@ def read_days(
             staged = future.result()
             reads[staged.day].append(_commit_day(staged, warehouse, run_id))
             if len(reads[staged.day]) == len(sources):
-                staged.source.progress.day_read()
+                staged.source.session.progress.day_read()
                 yield staged.day, reads[staged.day]
             warehouse.publish_if_due()
 
@@ -102,17 +126,19 @@ def _read_day(source: Source, day: date, warehouse: Warehouse) -> StagedDay:
     read_at: datetime | None = None
     requests = size_bytes = 0
     window = Window.of_day(day)
-    for page in builds_of(source.client, source.organization.slug, window, source.page_size):
+    # The pipelines are known: without them, a body is smaller by 5 KB for each build.
+    slim = {"exclude_pipeline": "true"}
+    for page in builds_of(source.client, source.organization.slug, window, source.page_size, slim):
         if source.stopped.is_set():
             raise StoppedError
         read_at = read_at or page.at
         requests += 1
         size_bytes += page.size_bytes
-        rows = build_rows(page.body, source.pipelines.id_of, page.at, source.privacy)
+        rows = build_rows(page.body, source.pipelines.id_of, page.at, source.session.privacy)
         builds.append(rows.builds, requests)
         jobs.append(rows.jobs, requests)
         rejected += rows.rejected
-        source.progress.page_read(
+        source.session.progress.page_read(
             len(rows.builds), len(rows.jobs), page.size_bytes, source.client.pacer.remaining
         )
     if read_at is None:
@@ -125,16 +151,12 @@ def _commit_day(staged: StagedDay, warehouse: Warehouse, run_id: str | None) -> 
     organization_id = source.organization.id
     rejected = rejected_rows(organization_id, staged.rejected, staged.read_at)
     with staged.builds, staged.jobs, warehouse.transaction() as connection:
-        if source.pipelines.listed_at is not None:
-            pipelines = record_rows(
-                PIPELINES,
-                source.pipelines.pipelines,
-                source.pipelines.listed_at,
-                source.privacy,
-                organization_id=organization_id,
-            )
+        pipelines = pipeline_rows(source.pipelines, organization_id, source.session.privacy)
+        if pipelines is not None:
             merge_records(connection, PIPELINES, pipelines)
-        merge_builds(connection, organization_id, staged.builds, staged.jobs, rejected)
+        stage_builds(connection, organization_id, staged.builds, staged.jobs)
+        log_late_changes(connection, organization_id, staged.day, staged.read_at)
+        merge_staged(connection, rejected)
         build_window = BuildWindow(
             organization_id=organization_id,
             created_from=window.created_from,
@@ -156,4 +178,20 @@ def _commit_day(staged: StagedDay, warehouse: Warehouse, run_id: str | None) -> 
             dagster_run_id=run_id,
         )
         record_day(connection, read)
+        reopen_read_point(connection, organization_id, staged.read_at)
     return read
+
+
+def pipeline_rows(
+    directory: PipelineDirectory, organization_id: str, privacy: Privacy
+) -> pa.Table | None:
+    """The rows of `pipelines` for those listed, or None where the token may not list them."""
+    if directory.listed_at is None:
+        return None
+    return record_rows(
+        PIPELINES,
+        directory.pipelines,
+        directory.listed_at,
+        privacy,
+        organization_id=organization_id,
+    )

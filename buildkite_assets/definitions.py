@@ -4,18 +4,21 @@ import dagster as dg
 
 from buildkite_assets.assets.builds import builds_asset
 from buildkite_assets.assets.catalog import catalog
+from buildkite_assets.assets.changes import build_changes
 from buildkite_assets.assets.derived import derived_assets
-from buildkite_assets.assets.session import Session
+from buildkite_assets.automation import CHANGES_JOB, SCHEDULES
 from buildkite_assets.partitions import daily_partitions
+from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 
 
 def definitions(session: Session) -> dg.Definitions:
     """The assets, jobs and resources for one session's settings."""
     partitions = daily_partitions(session.settings)
+    builds = builds_asset(partitions)
     derived = derived_assets(partitions)
     return dg.Definitions(
-        assets=[catalog, builds_asset(partitions), *derived],
+        assets=[catalog, builds, build_changes, *derived],
         jobs=[
             dg.define_asset_job(
                 "catalog_job",
@@ -24,8 +27,13 @@ def definitions(session: Session) -> dg.Definitions:
             ),
             dg.define_asset_job(
                 "builds_job",
-                dg.AssetSelection.groups("builds"),
+                dg.AssetSelection.assets(builds),
                 description="Reads days of builds and jobs in full.",
+            ),
+            dg.define_asset_job(
+                CHANGES_JOB,
+                dg.AssetSelection.assets(build_changes),
+                description="Brings every known day of builds up to date.",
             ),
             *(
                 dg.define_asset_job(
@@ -36,6 +44,7 @@ def definitions(session: Session) -> dg.Definitions:
                 for assets in derived
             ),
         ],
+        schedules=SCHEDULES,
         resources={"session": session},
         executor=dg.in_process_executor,
     )

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from operator import attrgetter
 from typing import Any
 
@@ -29,6 +29,15 @@ _ARROW_TYPES = {
     "BOOLEAN": pa.bool_(),
     "TIMESTAMP": pa.timestamp("us"),
 }
+
+
+class UnfitValueError(ValueError):
+    """A value fits no column; `path` says where in the record, `reason` why."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{reason} at {path}")
+        self.path = path
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -83,14 +92,14 @@ def build_rows(
     rejected = list(page.rejected)
     try:
         builds, jobs = _columns(page.builds, pipeline_of, privacy)
-    except (ValueError, OverflowError):
+    except UnfitValueError:
         readable = []
         for build in page.builds:
             try:
                 _columns([build], pipeline_of, privacy)
-            except (ValueError, OverflowError) as error:
+            except UnfitValueError as error:
                 rejected.append(
-                    RejectedBuild(build.id, build.url, build.created_at, "$", str(error))
+                    RejectedBuild(build.id, build.url, build.created_at, error.path, error.reason)
                 )
             else:
                 readable.append(build)
@@ -111,9 +120,9 @@ def record_rows(
         ids: UUID columns that are the same in every row, such as `organization_id`.
 
     Raises:
-        ValueError: a value fits no column.
+        UnfitValueError: a value fits no column.
     """
-    rows = _record_columns(table, records, privacy)
+    rows = _record_columns(table, records, privacy, "$")
     for name, value in ids.items():
         rows = rows.append_column(name, _array("UUID", [value] * len(records)))
     return _stamped(rows, synced_at)
@@ -123,9 +132,7 @@ def rejected_rows(
     organization_id: str, rejected: Sequence[RejectedBuild], seen_at: datetime
 ) -> pa.Table:
     """The rows of `rejected_builds` for builds that could not be read."""
-    days = [
-        build.created_at.astimezone(UTC).date() if build.created_at else None for build in rejected
-    ]
+    days = [build.created_at and _utc_day(build.created_at) for build in rejected]
     return pa.table(
         {
             "organization_id": _array("UUID", [organization_id] * len(rejected)),
@@ -141,15 +148,23 @@ def rejected_rows(
     )
 
 
+def _utc_day(instant: datetime) -> date | None:
+    """The UTC day of an instant, or None where it lies beyond the calendar."""
+    try:
+        return instant.astimezone(UTC).date()
+    except OverflowError:
+        return None
+
+
 def _columns(
     builds: Sequence[Build], pipeline_of: PipelineOf, privacy: Privacy
 ) -> tuple[pa.Table, pa.Table]:
-    build_table = _record_columns(BUILDS, builds, privacy)
+    build_table = _record_columns(BUILDS, builds, privacy, "$")
     build_table = build_table.append_column(
         "pipeline_id", _array("UUID", [pipeline_of(build) for build in builds])
     )
     jobs = [job for build in builds for job in build.jobs]
-    job_table = _record_columns(JOBS, jobs, privacy)
+    job_table = _record_columns(JOBS, jobs, privacy, "$.jobs[*]")
     owners = [build for build in builds for _ in build.jobs]
     job_table = job_table.append_column("build_id", _array("UUID", [b.id for b in owners]))
     job_table = job_table.append_column(
@@ -158,15 +173,18 @@ def _columns(
     return build_table, job_table
 
 
-def _record_columns(table: Table, records: Sequence[Body], privacy: Privacy) -> pa.Table:
+def _record_columns(table: Table, records: Sequence[Body], privacy: Privacy, root: str) -> pa.Table:
     parents: dict[str, list[Any]] = {}
     arrays = {}
     for column in table.record_columns:
         *parent, name = (column.path or "").split(".")
-        owners = _parents(records, parent, parents)
         get = attrgetter(name)
-        values = [None if owner is None else get(owner) for owner in owners]
-        arrays[column.name] = _array(column.type, _kept(column, values, privacy))
+        try:
+            owners = _parents(records, parent, parents)
+            values = [None if owner is None else get(owner) for owner in owners]
+            arrays[column.name] = _array(column.type, _kept(column, values, privacy))
+        except (ValueError, OverflowError) as error:
+            raise UnfitValueError(f"{root}.{column.path}", str(error)) from error
     return pa.table(arrays)
 
 
@@ -198,13 +216,16 @@ def _array(type_name: str, values: list[Any]) -> pa.Array:
 
 
 def _uuids(values: list[str | None]) -> pa.Array:
-    """UUIDs from their text, many times faster than one by one.
+    """UUIDs from their text of 36 characters, many times faster than one by one.
 
     Raises:
         ValueError: one of them is no UUID.
     """
     present = [value for value in values if value is not None]
-    packed = bytes.fromhex("".join(present).replace("-", ""))
+    joined = "".join(present)
+    if any(joined[at::36].count("-") != len(present) for at in (8, 13, 18, 23)):
+        raise ValueError("an id is not a UUID")
+    packed = bytes.fromhex(joined.replace("-", ""))
     if len(packed) != 16 * len(present):
         raise ValueError("an id is not a UUID")
     array = pa.FixedSizeBinaryArray.from_buffers(

@@ -3,17 +3,19 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
 
-from buildkite_assets.assets.session import Session
 from buildkite_assets.assets.specs import asset_key
+from buildkite_assets.automation import CHANGES_JOB
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.session import Session
 from buildkite_assets.warehouse.derive import lagging_days, lagging_whole, ranges
+from buildkite_assets.warehouse.ledger import followed_days, organization_ids
 
 _PID = "buildkite_assets/pid"
 _HOST = "buildkite_assets/host"
@@ -49,6 +51,21 @@ def run_catalog(session: Session, instance: dg.DagsterInstance) -> None:
         WarehouseError: the warehouse failed.
     """
     _run(session, instance, "catalog_job", {}, {})
+
+
+def unread_days(session: Session, first: date, last: date) -> list[date]:
+    """The days of a range that some organization needs read in full before a change feed.
+
+    Call it after `run_catalog`, which tells the organizations.
+
+    Raises:
+        WarehouseError: the warehouse failed.
+    """
+    with session.warehouse.transaction() as connection:
+        organizations = organization_ids(connection, session.settings.organizations)
+        followed = [followed_days(connection, organization) for organization in organizations]
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    return [day for day in days if not all(day in known for known in followed)]
 
 
 def run_builds(
@@ -92,6 +109,16 @@ def _range_tags(first: date, last: date) -> dict[str, str]:
         "dagster/asset_partition_range_start": first.isoformat(),
         "dagster/asset_partition_range_end": last.isoformat(),
     }
+
+
+def run_changes(session: Session, instance: dg.DagsterInstance) -> None:
+    """Bring every known day up to date.
+
+    Raises:
+        BuildkiteError: Buildkite failed.
+        WarehouseError: the warehouse failed.
+    """
+    _run(session, instance, CHANGES_JOB, {}, {})
 
 
 def _run(  # noqa: PLR0913, PLR0917 - what a run is made of

@@ -13,9 +13,11 @@ from buildkite_assets.rules import Rules, RulesError, read_rules
 
 T = TypeVar("T")
 
-_USER_INFO = re.compile(r"//[^/@]*@")
+_SECRET_PARTS = re.compile(r"//.*@|[?#].*", re.DOTALL)
+_SECRETS = ("BUILDKITE_API_TOKEN", "BUILDKITE_EMAIL_KEY")
 _SHORTEST_KEY = 16
 _RULES = "buildkite_assets.toml"
+_LONGEST_SHOWN = 100
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -52,9 +54,9 @@ class Settings:
             value = environment.get(name, "").strip() or default
             try:
                 return parse(value)
-            except (ValueError, OSError) as error:
-                shown = _USER_INFO.sub("//…@", value)
-                raise SettingsError(f"{name}={shown!r} is wrong: {rule}") from error
+            except (ValueError, OSError, RuntimeError):
+                shown = _shown(value, environment)
+                raise SettingsError(f"{name}={shown!r} is wrong: {rule}") from None
 
         return cls(
             api_token=_api_token(environment.get("BUILDKITE_API_TOKEN", "").strip()),
@@ -97,7 +99,10 @@ class Settings:
                 "all, none, or the keys to keep, separated by commas",
                 _meta_data_keys,
             ),
-            email_key=_email_key(environment),
+            email_key=_email_key(
+                environment,
+                is_hashed=read("BUILDKITE_EMAILS", "plain", "plain or hashed", _is_hashed),
+            ),
             rules=_rules(environment.get("BUILDKITE_RULES", "").strip()),
         )
 
@@ -117,6 +122,14 @@ class Settings:
         return self.api_token
 
 
+def _shown(value: str, environment: Mapping[str, str]) -> str:
+    """A wrong value as an error may show it: a secret may have strayed into it."""
+    secrets = [environment.get(name, "").strip() for name in _SECRETS]
+    if any(secret and secret in value for secret in secrets):
+        return "…"
+    return _SECRET_PARTS.sub("…", value)[:_LONGEST_SHOWN]
+
+
 def _api_token(value: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]*", value):
         raise SettingsError(
@@ -128,7 +141,9 @@ def _api_token(value: str) -> str:
 def _api_url(value: str) -> str:
     url = urlsplit(value)
     is_safe = url.scheme == "https" or (url.scheme == "http" and url.hostname in _LOOPBACK)
-    if not is_safe or not url.hostname or url.username or url.query or url.fragment:
+    is_plain = not ("@" in url.netloc or "?" in value or "#" in value)
+    is_whole = re.fullmatch(r"[a-z0-9.:-]+", url.hostname or "") and url.port != 0
+    if not (is_safe and is_plain and is_whole and value.isprintable() and " " not in value):
         raise ValueError
     return value.rstrip("/")
 
@@ -170,19 +185,22 @@ def _rate_share(value: str) -> float:
 
 
 def _meta_data_keys(value: str) -> frozenset[str] | None:
-    if value == "all":
+    if value.lower() == "all":
         return None
-    if value == "none":
+    if value.lower() == "none":
         return frozenset()
     return frozenset(key.strip() for key in value.split(",") if key.strip())
 
 
-def _email_key(environment: Mapping[str, str]) -> bytes | None:
-    choice = environment.get("BUILDKITE_EMAILS", "").strip() or "plain"
+def _is_hashed(value: str) -> bool:
+    if value not in {"plain", "hashed"}:
+        raise ValueError
+    return value == "hashed"
+
+
+def _email_key(environment: Mapping[str, str], *, is_hashed: bool) -> bytes | None:
     key = environment.get("BUILDKITE_EMAIL_KEY", "").strip()
-    if choice not in {"plain", "hashed"}:
-        raise SettingsError(f"BUILDKITE_EMAILS={choice!r} is wrong: plain or hashed")
-    if choice == "plain":
+    if not is_hashed:
         return None
     if len(key) < _SHORTEST_KEY:
         raise SettingsError(

@@ -21,6 +21,8 @@ class Column:
         meaning: one line for people; units are named.
         path: where the record has it, dotted; None for what the sync itself adds.
         is_email: whether it is an e-mail address, which a setting can have hashed.
+        is_foreign: whether it tells of an agent, user or pipeline as that is now, so that it may
+            change without any change of the row's own object.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Column:
     meaning: str
     path: str | None = None
     is_email: bool = False
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class Table:
     grain: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+
+    @property
+    def own_columns(self) -> tuple[Column, ...]:
+        """The columns whose change is a change of the row's own object."""
+        return tuple(column for column in self.record_columns if not column.is_foreign)
 
     @property
     def record_columns(self) -> tuple[Column, ...]:
@@ -161,7 +169,13 @@ BUILDS = Table(
             "UUID",
             "The pipeline that it is a run of; NULL while no pipeline of its slug is known.",
         ),
-        Column("pipeline_slug", "VARCHAR", "That pipeline's slug when read.", "pipeline_slug"),
+        Column(
+            "pipeline_slug",
+            "VARCHAR",
+            "That pipeline's slug when read.",
+            "pipeline_slug",
+            is_foreign=True,
+        ),
         Column("number", "BIGINT", "Its number in the pipeline; numbers have gaps.", "number"),
         Column(
             "state",
@@ -198,13 +212,14 @@ BUILDS = Table(
             "The user who started it; NULL for schedules and for people unknown to Buildkite.",
             "creator.id",
         ),
-        Column("creator_name", "VARCHAR", "That user's name.", "creator.name"),
+        Column("creator_name", "VARCHAR", "That user's name.", "creator.name", is_foreign=True),
         Column(
             "creator_email",
             "VARCHAR",
             "That user's e-mail address.",
             "creator.email",
             is_email=True,
+            is_foreign=True,
         ),
         Column(
             "author_username",
@@ -287,9 +302,10 @@ BUILDS = Table(
             "VARCHAR",
             "That build's pipeline.",
             "triggered_from.build_pipeline_slug",
+            is_foreign=True,
         ),
         Column("cluster_id", "UUID", "The cluster that it ran in.", "cluster_id"),
-        Column("web_url", "VARCHAR", "Its page at Buildkite.", "web_url"),
+        Column("web_url", "VARCHAR", "Its page at Buildkite.", "web_url", is_foreign=True),
         *_SYNCED,
     ),
 )
@@ -378,10 +394,20 @@ JOBS = Table(
             "retry_source_type", "VARCHAR", "How that one was retried.", "retry_source.retry_type"
         ),
         Column("agent_id", "UUID", "The agent that ran it.", "agent.id"),
-        Column("agent_name", "VARCHAR", "That agent's name.", "agent.name"),
-        Column("agent_hostname", "VARCHAR", "That agent's host.", "agent.hostname"),
-        Column("agent_user_agent", "VARCHAR", "That agent's version.", "agent.user_agent"),
-        Column("agent_meta_data", "VARCHAR[]", "That agent's tags.", "agent.meta_data"),
+        Column("agent_name", "VARCHAR", "That agent's name.", "agent.name", is_foreign=True),
+        Column(
+            "agent_hostname", "VARCHAR", "That agent's host.", "agent.hostname", is_foreign=True
+        ),
+        Column(
+            "agent_user_agent",
+            "VARCHAR",
+            "That agent's version.",
+            "agent.user_agent",
+            is_foreign=True,
+        ),
+        Column(
+            "agent_meta_data", "VARCHAR[]", "That agent's tags.", "agent.meta_data", is_foreign=True
+        ),
         Column(
             "agent_query_rules",
             "VARCHAR[]",
@@ -412,7 +438,13 @@ JOBS = Table(
             "triggered_build_number", "BIGINT", "That build's number.", "triggered_build.number"
         ),
         Column("unblocked_by_id", "UUID", "The user who lifted a block.", "unblocked_by.id"),
-        Column("unblocked_by_name", "VARCHAR", "That user's name.", "unblocked_by.name"),
+        Column(
+            "unblocked_by_name",
+            "VARCHAR",
+            "That user's name.",
+            "unblocked_by.name",
+            is_foreign=True,
+        ),
         Column("unblocked_at", "TIMESTAMP", "When the block was lifted.", "unblocked_at"),
         Column("unblockable", "BOOLEAN", "Whether the block can be lifted now.", "unblockable"),
         Column("created_at", "TIMESTAMP", "When the attempt was created.", "created_at"),
@@ -426,7 +458,7 @@ JOBS = Table(
         Column("started_at", "TIMESTAMP", "When an agent began it.", "started_at"),
         Column("finished_at", "TIMESTAMP", "When it ended.", "finished_at"),
         Column("expired_at", "TIMESTAMP", "When it was given up unstarted.", "expired_at"),
-        Column("web_url", "VARCHAR", "Its page at Buildkite.", "web_url"),
+        Column("web_url", "VARCHAR", "Its page at Buildkite.", "web_url", is_foreign=True),
         *_SYNCED,
     ),
 )
@@ -480,5 +512,63 @@ DERIVED_DAYS = Table(
     ),
 )
 
+SYNC_FEEDS = Table(
+    "sync_feeds",
+    "One row per organization and change feed.",
+    ("organization_id", "started_at"),
+    (
+        ORGANIZATION_ID,
+        Column(
+            "read_point",
+            "TIMESTAMP",
+            "Every change before this is in the warehouse; the next feed reads from here.",
+        ),
+        Column("started_at", "TIMESTAMP", "Buildkite's clock before its first request."),
+        Column("finished_at", "TIMESTAMP", "Buildkite's clock in its last response."),
+        Column("requests", "BIGINT", "Requests that it took, listing the organizations left out."),
+        Column("changed", "BIGINT", "Builds that it found changed or new."),
+        Column("dagster_run_id", "VARCHAR", "The run that read it."),
+    ),
+)
+
+_CHANGE = (
+    Column("build_id", "UUID", "The build that changed."),
+    Column("job_id", "UUID", "The job of it that changed; NULL for the build itself."),
+    ORGANIZATION_ID,
+    Column("day", "DATE", "The UTC day of the build: the partition that changed."),
+    Column("field", "VARCHAR", "The column that changed; `created` for a new build or attempt."),
+    Column("old", "VARCHAR", "What was stored."),
+    Column("new", "VARCHAR", "What Buildkite said; NULL where an attempt vanished."),
+    Column("noticed_at", "TIMESTAMP", "Buildkite's clock when it was noticed."),
+    Column("changed_at", "TIMESTAMP", "The latest instant that the build and its jobs tell of."),
+    Column("lag_seconds", "DOUBLE", "From `changed_at` until it was noticed."),
+)
+
+BUILD_CHANGES = Table(
+    "build_changes",
+    "One row per change of a build or job that a change feed noticed. Of jobs, changes of `state` "
+    "and `retried` are told, new and vanished attempts too.",
+    ("build_id", "job_id", "field", "noticed_at"),
+    _CHANGE,
+)
+
+LATE_CHANGES = Table(
+    "late_changes",
+    "One row per change that a full read found although it is older than the read point of the "
+    "feed before it: none, if the feed misses nothing.",
+    ("build_id", "job_id", "field", "noticed_at"),
+    _CHANGE,
+)
+
 CATALOG_TABLES = (ORGANIZATIONS, PIPELINES, CLUSTERS, QUEUES)
-TABLES = (*CATALOG_TABLES, BUILDS, JOBS, REJECTED_BUILDS, SYNC_DAYS, DERIVED_DAYS)
+TABLES = (
+    *CATALOG_TABLES,
+    BUILDS,
+    JOBS,
+    REJECTED_BUILDS,
+    SYNC_DAYS,
+    SYNC_FEEDS,
+    BUILD_CHANGES,
+    LATE_CHANGES,
+    DERIVED_DAYS,
+)

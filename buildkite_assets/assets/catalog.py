@@ -9,7 +9,6 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from buildkite_assets.assets.session import Session
 from buildkite_assets.assets.specs import asset_key, table_spec
 from buildkite_assets.buildkite.client import Client, Response
 from buildkite_assets.buildkite.errors import MissingScopeError
@@ -17,6 +16,7 @@ from buildkite_assets.buildkite.listings import api_path, every_item
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.buildkite.records import Cluster, Organization, Pipeline, Queue
 from buildkite_assets.rows import Privacy, record_rows
+from buildkite_assets.session import Session
 from buildkite_assets.tables import (
     CATALOG_TABLES,
     CLUSTERS,

@@ -5,9 +5,9 @@ from datetime import date
 
 import dagster as dg
 
-from buildkite_assets.assets.session import Session
 from buildkite_assets.assets.specs import asset_key, column_schema
 from buildkite_assets.derived_tables import FOLDER, DerivedTable, derived_tables
+from buildkite_assets.session import Session
 from buildkite_assets.warehouse.derive import (
     count_by_day,
     derive_days,
@@ -100,7 +100,7 @@ def _whole(tables: Sequence[DerivedTable]) -> dg.AssetsDefinition:
             with session.warehouse.transaction() as connection:
                 derive_whole(connection, table, derived_tables(), session.parameters)
                 rows = count_rows(connection, table)
-                glance = preview(connection, table)
+                glance = preview(connection, table, _newest_by(table))
             yield dg.MaterializeResult(
                 asset_key=asset_key(table),
                 metadata={"dagster/row_count": rows, "preview": dg.MetadataValue.md(glance)},
@@ -108,6 +108,12 @@ def _whole(tables: Sequence[DerivedTable]) -> dg.AssetsDefinition:
         session.warehouse.publish()
 
     return derived_whole
+
+
+def _newest_by(table: DerivedTable) -> str:
+    """The column that tells how new a row is: its first day or instant, else its key."""
+    dated = [column.name for column in table.columns if column.type in {"DATE", "TIMESTAMP"}]
+    return (dated or table.key)[0]
 
 
 def _selected(

@@ -5,6 +5,8 @@ It is cut out of everything that an error repeats.
 """
 
 import hashlib
+import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeVar
+from urllib.parse import unquote
 
 import httpx
 import msgspec
@@ -121,7 +124,7 @@ class Client:
             TransientError: the last one, when the attempts or the patience are used up.
         """
         for attempt in stamina.retry_context(
-            on=_backoff,
+            on=TransientError,
             attempts=self._attempts,
             timeout=self._patience_seconds,
             wait_initial=0.5,
@@ -142,51 +145,75 @@ class Client:
         Raises:
             BuildkiteError: see `buildkite.errors`.
         """
-        url = self._base.join(path)
-        request = f"GET {url.path}"
-        self._check_host(url, request)
+        url, request = self._address(path)
         self.pacer.wait_turn()
         try:
-            response = self._http.get(url, params=query)
-        except httpx.ConnectError as error:
+            response, content = self._fetch(url, query)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             raise UnreachableError(
-                f"{request}: no connection to {url.host}: {self._redact(str(error))}. Check "
+                f"{request}: no connection to {url.host}: {self._clean(str(error))}. Check "
                 "BUILDKITE_API_URL, the network and its proxy."
             ) from None
         except httpx.HTTPError as error:
             raise ServerTroubleError(
-                f"{request}: {type(error).__name__}: {self._redact(str(error))}. The connection "
+                f"{request}: {type(error).__name__}: {self._clean(str(error))}. The connection "
                 "was lost or stalled: try again."
             ) from None
         self.pacer.learn(response.headers)
         if not response.is_success:
-            raise self._refusal(response, request)
+            raise self._refusal(response, content, request)
         try:
-            body = decode(response.content)
-        except msgspec.DecodeError as error:
+            body = decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ServerTroubleError(
-                f"{request}: the body is not what it should be: {error}. Try again; if it stays, "
-                "please report it."
+                f"{request}: the body is not what it should be: {self._clean(str(error))}. Try "
+                "again; if it stays, please report it."
             ) from None
         return Response(
             body=body,
             at=_date(response.headers),
-            size_bytes=len(response.content),
+            size_bytes=len(content),
             next_url=response.links.get("next", {}).get("url"),
             scopes=_words(response.headers.get("X-OAuth-Scopes", "")),
         )
 
-    def _check_host(self, url: httpx.URL, request: str) -> None:
-        if (url.scheme, url.netloc) != (self._base.scheme, self._base.netloc):
+    def _address(self, path: str) -> tuple[httpx.URL, str]:
+        """The URL of a path or link, if the token may go there, and the request's name."""
+        try:
+            url = self._base.join(path)
+        except httpx.InvalidURL:
             raise UntrustedLinkError(
-                f"{request}: the list goes on at {url.scheme}://{url.host}, which is not "
-                f"{self._base.scheme}://{self._base.host}. The token was not sent there: set "
-                "BUILDKITE_API_URL to the address that the server uses for itself."
+                "A list goes on at an address that cannot be read. Please report it."
+            ) from None
+        request = self._clean(f"GET {url.path}")
+        if (url.scheme, url.netloc, url.userinfo) != (self._base.scheme, self._base.netloc, b""):
+            raise UntrustedLinkError(
+                f"{request}: the list goes on at {self._clean(f'{url.scheme}://{url.host}')}, "
+                f"port {url.port}, which is not {self._base.scheme}://{self._base.host}, port "
+                f"{self._base.port}. The token was not sent there: set BUILDKITE_API_URL to the "
+                "address that the server uses for itself."
             )
+        if self._token and self._token in unquote(str(url)):
+            raise UntrustedLinkError(
+                f"{request}: the list goes on at an address that holds the token itself, where "
+                "logs would show it. Please report it."
+            )
+        return url, request
 
-    def _refusal(self, response: httpx.Response, request: str) -> BuildkiteError:
-        body = _error_body(response)
-        message = self._redact(body.message or response.reason_phrase)[:_LONGEST_MESSAGE]
+    def _fetch(self, url: httpx.URL, query: Query | None) -> tuple[httpx.Response, bytes]:
+        """The response and its unpacked body, which must be whole before the patience is over."""
+        until = time.monotonic() + self._patience_seconds
+        with self._http.stream("GET", url, params=query) as response:
+            chunks = []
+            for chunk in response.iter_bytes():
+                chunks.append(chunk)
+                if time.monotonic() > until:
+                    raise httpx.ReadTimeout("the body comes too slowly")
+        return response, b"".join(chunks)
+
+    def _refusal(self, response: httpx.Response, content: bytes, request: str) -> BuildkiteError:
+        body = _error_body(content)
+        message = self._clean(body.message or response.reason_phrase)[:_LONGEST_MESSAGE]
         if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
             return refusal(response.status_code, request, message)
         reset_seconds = _reset_seconds(response.headers, body)
@@ -197,8 +224,14 @@ class Client:
             reset_seconds,
         )
 
-    def _redact(self, text: str) -> str:
-        return text.replace(self._token, "[token]") if self._token else text
+    def _clean(self, text: str) -> str:
+        """Text from outside as one line without the token, however it is cased."""
+        line = " ".join(text.split())
+        return (
+            re.sub(re.escape(self._token), "[token]", line, flags=re.IGNORECASE)
+            if self._token
+            else line
+        )
 
 
 class _ErrorBody(msgspec.Struct):
@@ -207,10 +240,11 @@ class _ErrorBody(msgspec.Struct):
     reset: object = None
 
 
-def _error_body(response: httpx.Response) -> _ErrorBody:
+def _error_body(content: bytes) -> _ErrorBody:
+    """What a refusal says, as far as it is JSON: gateways answer in HTML, some in nothing."""
     try:
-        return msgspec.json.decode(response.content, type=_ErrorBody)
-    except msgspec.DecodeError:
+        return msgspec.json.decode(content, type=_ErrorBody)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _ErrorBody()
 
 
@@ -220,13 +254,6 @@ def _reset_seconds(headers: httpx.Headers, body: _ErrorBody) -> float:
     said = (headers.get(matching), body.reset, headers.get("Retry-After"))
     told = (believable_reset(text) for text in said)
     return next((seconds for seconds in told if seconds is not None), WINDOW_SECONDS)
-
-
-def _backoff(error: Exception) -> bool | float:
-    """Whether to retry; an allowance is waited for in the pacer, not here."""
-    if isinstance(error, RateLimitedError):
-        return 0.0
-    return isinstance(error, TransientError)
 
 
 def _date(headers: httpx.Headers) -> datetime:
@@ -243,5 +270,12 @@ def _words(text: str) -> frozenset[str]:
 def _pace_file(base_url: str, token: str) -> Path:
     """The file that all processes of this user with this token share; its name tells nothing."""
     digest = hashlib.sha256(f"{base_url} {token}".encode()).hexdigest()[:16]
-    folder = user_state_path("buildkite-assets", ensure_exists=True)
+    folder = user_state_path("buildkite-assets")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildkiteError(
+            f"{folder} is to keep the pace of requests and cannot be made: {error.strerror}. "
+            "Set XDG_STATE_HOME to a folder that can be written."
+        ) from error
     return folder / f"pace-{digest}.json"

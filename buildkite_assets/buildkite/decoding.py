@@ -36,12 +36,11 @@ class BuildPage:
     builds: list[Build]
     rejected: list[RejectedBuild]
 
-    @property
-    def oldest_created_at(self) -> datetime | None:
-        """The earliest `created_at` on the page, or None where no build tells one."""
+    def oldest_within(self, created_from: datetime, created_to: datetime) -> datetime | None:
+        """The earliest `created_at` in `[created_from, created_to)`, or None where none is told."""
         known = [build.created_at for build in self.builds]
         known += [build.created_at for build in self.rejected if build.created_at]
-        return min(known, default=None)
+        return min((at for at in known if created_from <= at < created_to), default=None)
 
     @property
     def ids(self) -> set[str]:
@@ -72,7 +71,7 @@ def decode_list(body: bytes, record: type[T]) -> list[T]:
     Raises:
         msgspec.DecodeError: the body is not a JSON array of such records.
     """
-    fields = msgspec.json.decode(mend_surrogates(body), type=list[dict[str, Any]])
+    fields = msgspec.json.decode(mend_text(body), type=list[dict[str, Any]])
     return [msgspec.convert(_mended(item), record, strict=False) for item in fields]
 
 
@@ -82,39 +81,93 @@ def decode_one(body: bytes, record: type[T]) -> T:
     Raises:
         msgspec.DecodeError: the body is not such a record.
     """
-    return msgspec.convert(_mended(msgspec.json.decode(body)), record, strict=False)
+    return msgspec.convert(_mended(msgspec.json.decode(mend_text(body))), record, strict=False)
 
 
 def decode_builds(body: bytes) -> BuildPage:
-    """The builds of one page of a list.
+    """The builds of one page of a list, each once.
 
     Raises:
         msgspec.DecodeError: the body is not a JSON array.
     """
     try:
-        return BuildPage(_page_decoder.decode(body), [])
-    except msgspec.DecodeError:
-        return _decode_one_by_one(mend_surrogates(body))
+        page = BuildPage(_page_decoder.decode(body), [])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        page = _decode_one_by_one(mend_text(body))
+    return _without_repetitions(page)
 
 
-def mend_surrogates(body: bytes) -> bytes:
-    """Replace escaped halves of surrogate pairs, which commit messages hold, by U+FFFD."""
-    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], body)
+def decode_build(body: bytes) -> BuildPage:
+    """A single build, as a page that holds only it.
+
+    Raises:
+        msgspec.DecodeError: the body is not JSON.
+    """
+    return decode_builds(b"[" + body + b"]")
+
+
+def mend_text(body: bytes) -> bytes:
+    """Replace what is no text by U+FFFD.
+
+    That is escaped halves of surrogate pairs and bytes that are not UTF-8; commit messages hold
+    both.
+    """
+    utf8 = body.decode(errors="replace").encode()
+    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], utf8)
 
 
 def _decode_one_by_one(body: bytes) -> BuildPage:
-    builds: list[Build] = []
-    rejected: list[RejectedBuild] = []
+    page = BuildPage([], [])
     for item in _items_decoder.decode(body):
-        try:
-            builds.append(_build_decoder.decode(item))
-        except msgspec.ValidationError:
-            fields = msgspec.json.decode(item)
-            try:
-                builds.append(msgspec.convert(_mended(fields), Build, strict=False))
-            except msgspec.ValidationError as error:
-                rejected.append(_rejected(fields, str(error)))
-    return BuildPage(builds, rejected)
+        build = _decode_item(item)
+        if isinstance(build, Build):
+            page.builds.append(build)
+        else:
+            page.rejected.append(build)
+    return page
+
+
+def _decode_item(item: msgspec.Raw) -> Build | RejectedBuild:
+    try:
+        return _build_decoder.decode(item)
+    except msgspec.ValidationError as error:
+        fault = str(error)
+    try:
+        fields = _mended(msgspec.json.decode(item))
+    except msgspec.ValidationError:  # it holds a number beyond all bounds
+        return _rejected(item, fault)
+    try:
+        return msgspec.convert(fields, Build, strict=False)
+    except msgspec.ValidationError as error:
+        return _rejected(item, str(error))
+
+
+def _without_repetitions(page: BuildPage) -> BuildPage:
+    """The page with the last copy of each build alone, and each job in one build alone."""
+    builds = {build.id: build for build in page.builds}
+    job_ids = [job.id for build in builds.values() for job in build.jobs]
+    if len(builds) == len(page.builds) and len(set(job_ids)) == len(job_ids):
+        return page
+    sound = BuildPage([], list(page.rejected))
+    taken: set[str] = set()
+    for build in builds.values():
+        own = [job.id for job in build.jobs]
+        repeated = next((job_id for job_id in own if own.count(job_id) > 1), None)
+        repeated = repeated or next((job_id for job_id in own if job_id in taken), None)
+        if repeated is None:
+            sound.builds.append(build)
+            taken.update(own)
+        else:
+            sound.rejected.append(
+                RejectedBuild(
+                    build_id=build.id,
+                    url=build.url,
+                    created_at=build.created_at,
+                    path=f"$.jobs[{own.index(repeated)}].id",
+                    error=f"the job {repeated} stands twice on the page",
+                )
+            )
+    return sound
 
 
 def _mended(fields: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -143,20 +196,34 @@ def _mended_value(key: str, value: object) -> object:
     return value
 
 
-def _rejected(fields: object, error: str) -> RejectedBuild:
-    known = fields if isinstance(fields, dict) else {}
+class _Known(msgspec.Struct):
+    """What identifies a build that cannot be read, as far as it is there."""
+
+    id: msgspec.Raw = msgspec.Raw(b"null")
+    url: msgspec.Raw = msgspec.Raw(b"null")
+    created_at: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def _rejected(item: msgspec.Raw, error: str) -> RejectedBuild:
+    try:
+        known = msgspec.json.decode(item, type=_Known)
+    except msgspec.ValidationError:  # it is no object
+        known = _Known()
     message, _, path = error.partition(" - at ")
     return RejectedBuild(
-        build_id=_text(known.get("id")),
-        url=_text(known.get("url")),
-        created_at=_instant(known.get("created_at")),
+        build_id=_text(known.id),
+        url=_text(known.url),
+        created_at=_instant(_text(known.created_at)),
         path=path.strip("`") or "$",
         error=message,
     )
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _text(value: msgspec.Raw) -> str | None:
+    try:
+        return msgspec.json.decode(value, type=str)
+    except msgspec.ValidationError:
+        return None
 
 
 def _instant(value: object) -> datetime | None:

@@ -111,7 +111,7 @@ def refusal(status: int, request: str, message: str) -> BuildkiteError:
         request: the request's method and path, for the message.
         message: what Buildkite said, free of secrets.
     """
-    said = f"{request} answered {status}: {message}"
+    said = f"{request} answered {status}: {message.rstrip('.')}"
     if status == 401:
         return InvalidCredentialsError(
             f"{said}. The API token is wrong, revoked or expired: create one at "

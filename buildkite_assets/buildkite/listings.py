@@ -3,10 +3,10 @@
 Lists of builds are newest first, and pages shift when builds are created or deleted meanwhile. So
 builds are not paged by number: the window's end moves down to the oldest second seen, which is read
 again, and nothing between two pages can be missed. Only where one second holds more builds than a
-page does are its pages followed, over and over until a pass brings nothing new.
+page does are its pages followed, over and over until two passes in a row bring the same builds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TypeVar
@@ -14,14 +14,20 @@ from urllib.parse import quote
 
 from buildkite_assets.buildkite.client import Client, Query, Response
 from buildkite_assets.buildkite.decoding import BuildPage, decode_builds, decode_list
-from buildkite_assets.buildkite.errors import DepthRefusedError, ServerTroubleError
+from buildkite_assets.buildkite.errors import (
+    DepthRefusedError,
+    RequestRefusedError,
+    ServerTroubleError,
+    UnreachableError,
+)
 from buildkite_assets.buildkite.page_size import LARGEST, PageSize
 from buildkite_assets.buildkite.records import Body
 
 R = TypeVar("R", bound=Body)
+T = TypeVar("T")
 
 _SECOND = timedelta(seconds=1)
-_SLIM = {"include_retried_jobs": "true", "exclude_pipeline": "true"}
+_WHOLE = {"include_retried_jobs": "true"}
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,13 @@ def every_item(client: Client, path: str, record: type[R]) -> Iterator[Response[
     Raises:
         BuildkiteError: see `buildkite.errors`.
     """
-    url: str | None = path
-    query: Query | None = {"per_page": LARGEST}
-    while url:
-        page = client.get(url, query, lambda body: decode_list(body, record))
-        yield page
-        url, query = page.next_url, None
+
+    def decode(body: bytes) -> list[R]:
+        return decode_list(body, record)
+
+    first = client.get(path, {"per_page": LARGEST}, decode)
+    yield first
+    yield from _following(client, first, decode)
 
 
 def builds_of(
@@ -79,21 +86,23 @@ def builds_of(
         BuildkiteError: see `buildkite.errors`.
     """
     path = api_path("organizations", organization, "builds")
-    query = {**_SLIM, **(filters or {}), "created_from": _text(window.created_from)}
+    query = {**_WHOLE, **(filters or {}), "created_from": instant_text(window.created_from)}
     end = window.created_to
     while end > window.created_from:
-        page = _first_page(client, path, {**query, "created_to": _text(end)}, page_size)
+        page = _first_page(client, path, {**query, "created_to": instant_text(end)}, page_size)
         yield page
-        while page.next_url and page.body.oldest_created_at is None:
-            page = client.get(page.next_url, None, decode_builds)
+        oldest = page.body.oldest_within(window.created_from, end)
+        following = _following(client, page, decode_builds)
+        while page.next_url and oldest is None:
+            page = next(following)
             yield page
-        if page.next_url is None:
+            oldest = page.body.oldest_within(window.created_from, end)
+        if page.next_url is None or oldest is None:
             return
-        oldest = page.body.oldest_created_at or window.created_from
         seam = oldest.replace(microsecond=0) + _SECOND
         if seam >= end:
             seam = end - _SECOND
-            second = {**query, "created_from": _text(seam), "created_to": _text(end)}
+            second = {**query, "created_from": instant_text(seam), "created_to": instant_text(end)}
             yield from _crowded_second(client, path, second, page_size)
         end = seam
 
@@ -101,21 +110,39 @@ def builds_of(
 def _crowded_second(
     client: Client, path: str, query: Query, page_size: PageSize
 ) -> Iterator[Response[BuildPage]]:
-    """A second with more builds than a page: a deletion meanwhile shifts one past a pass."""
-    seen: set[str] = set()
+    """A second with more builds than a page holds.
+
+    A deletion meanwhile shifts a build from a page to come to one that was read. But then the next
+    pass lacks the deleted build: passes that are alike prove that the first of them was complete.
+    """
+    seen: set[str] | None = None
     while True:
         page = _first_page(client, path, query, page_size)
         yield page
         if page.next_url is None:
             return
         ids = page.body.ids
-        while page.next_url:
-            page = client.get(page.next_url, None, decode_builds)
-            yield page
-            ids |= page.body.ids
-        if ids <= seen:
+        for following in _following(client, page, decode_builds):
+            yield following
+            ids |= following.body.ids
+        if ids == seen:
             return
-        seen |= ids
+        seen = ids
+
+
+def _following(
+    client: Client, page: Response[T], decode: Callable[[bytes], T]
+) -> Iterator[Response[T]]:
+    """The pages after a page, by their `next` links, at the size of that page."""
+    followed: set[str] = set()
+    while url := page.next_url:
+        if url in followed:
+            raise RequestRefusedError(
+                "The next links of a list lead round in a circle. Please report it."
+            )
+        followed.add(url)
+        page = client.get(url, None, decode)
+        yield page
 
 
 def _first_page(
@@ -127,6 +154,8 @@ def _first_page(
         builds = page_size.builds
         try:
             return client.send(path, {**query, "per_page": builds}, decode_builds)
+        except UnreachableError:
+            raise
         except ServerTroubleError:
             page_size.shrink()
             raise
@@ -141,5 +170,6 @@ def _first_page(
     return page
 
 
-def _text(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+def instant_text(instant: datetime) -> str:
+    """An instant in the form that Buildkite's filters take: UTC, in whole seconds."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -75,13 +75,17 @@ class PipelineDirectory:
         """
         slug = build.pipeline_slug
         found = self._find(slug, build.created_at)
-        if found is None and slug not in self._unknown:
+        if found is None and slug not in self._unknown and not self.lacks_scope:
             with self._lock:
-                if slug not in self._unknown:
+                if slug not in self._unknown and not self.lacks_scope:
                     self._unknown.add(slug)
                     self.refresh()
             found = self._find(slug, build.created_at)
         return found
+
+    def slug_of(self, pipeline_id: str | None) -> str | None:
+        """The present slug of a pipeline, or None where it is not visible."""
+        return next((p.slug for p in self.pipelines if p.id == pipeline_id), None)
 
     def refresh(self) -> None:
         """List the pipelines, unless the token lacks the scope for it.

@@ -19,10 +19,14 @@ from threading import Lock
 import msgspec
 from filelock import FileLock
 
+from buildkite_assets.buildkite.errors import BuildkiteError
+
 WINDOW_SECONDS = 60.0
 _HEADERS = ("RateLimit", "RateLimit-User")
 _LONGEST_WINDOW_SECONDS = 5 * WINDOW_SECONDS
+_LONGEST_WAIT_SECONDS = _LONGEST_WINDOW_SECONDS + 2
 _NO_WAIT_SECONDS = 0.002
+_CATCH_UP_SECONDS = 0.5  # counted in, so that a window with it stays within our share
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Window:
         It grows when other users have taken more than we left to them, so that what remains lasts
         until the window ends, for them and for us.
         """
-        even = WINDOW_SECONDS / (share * self.limit)
+        period_seconds = WINDOW_SECONDS + _CATCH_UP_SECONDS
+        even = min(period_seconds / (share * self.limit), _LONGEST_WINDOW_SECONDS)
         if self.is_exhausted(share):
             return even
         return max(even, self.reset_seconds / (share * self.remaining))
@@ -95,6 +100,9 @@ class _Pace(msgspec.Struct):
 class Pacer:
     """Says when the next request may start.
 
+    Nobody holds a turn in advance: whoever waits asks again when its wait is over, so that a pause
+    that began meanwhile holds it too.
+
     Args:
         share: the part of each allowance that we may use, above 0 and at most 1.
         state: the file that processes with the same token share.
@@ -115,11 +123,20 @@ class Pacer:
         return min((int(window.remaining) for window in self.windows), default=None)
 
     def wait_turn(self) -> None:
-        """Return when a request may start; callers are served one after the other."""
-        time.sleep(max(0.0, self._reserve() - time.monotonic()))
+        """Return when a request may start.
+
+        Raises:
+            BuildkiteError: the file of the pace cannot be used.
+        """
+        while wait_seconds := self._take_turn():
+            time.sleep(wait_seconds)
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Take the allowances from a response's headers, where it has them."""
+        """Take the allowances from a response's headers, where it has them.
+
+        Raises:
+            BuildkiteError: the file of the pace cannot be used.
+        """
         told = windows(headers)
         if not told:
             return
@@ -131,21 +148,31 @@ class Pacer:
                 with self._shared() as pace:
                     pace.interval_seconds = interval
                     if exhausted:
-                        pace.paused_until = time.monotonic() + max(exhausted)
+                        until = time.monotonic() + max(exhausted)
+                        pace.paused_until = max(pace.paused_until, until)
 
     def pause(self, seconds: float) -> None:
-        """Hold every request back for `seconds`, and a moment more so that not all wake at once."""
+        """Hold every request back for `seconds`, and a moment more so that not all wake at once.
+
+        Raises:
+            BuildkiteError: the file of the pace cannot be used.
+        """
         until = time.monotonic() + seconds + random.uniform(0.1, 1.0)  # noqa: S311 - no secret
         with self._mutex, self._shared() as pace:
             pace.paused_until = max(pace.paused_until, until)
 
-    def _reserve(self) -> float:
+    def _take_turn(self) -> float:
+        """Seconds to wait before asking again, or 0 when the turn is the caller's."""
         with self._mutex:
             if self._is_loaded and not self._is_slow():
                 return 0.0
             with self._shared() as pace:
-                pace.last_at = max(time.monotonic(), pace.next_at)
-                return pace.last_at
+                now = time.monotonic()
+                if now < pace.next_at:
+                    return pace.next_at - now
+                # Who comes a little late has the lost moment made up for, or the rate would sag.
+                pace.last_at = max(pace.next_at, now - _CATCH_UP_SECONDS)
+                return 0.0
 
     def _is_slow(self) -> bool:
         pace = self._pace
@@ -153,17 +180,24 @@ class Pacer:
 
     @contextmanager
     def _shared(self) -> Iterator[_Pace]:
-        with self._lock:
-            self._pace = self._load()
-            self._is_loaded = True
-            yield self._pace
-            self._state.write_bytes(msgspec.json.encode(self._pace))
+        """The pace, to read and change while no other process does."""
+        try:
+            with self._lock:
+                self._pace = self._load()
+                self._is_loaded = True
+                yield self._pace
+                self._state.write_bytes(msgspec.json.encode(self._pace))
+        except OSError as error:
+            raise BuildkiteError(
+                f"{self._state} keeps the pace of requests and cannot be used: {error.strerror}. "
+                "Mend that, or set XDG_STATE_HOME to a folder that can be written."
+            ) from error
 
     def _load(self) -> _Pace:
         try:
             pace = msgspec.json.decode(self._state.read_bytes(), type=_Pace)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return _Pace()
         # The monotonic clock starts anew with the machine: what lies too far ahead is of before.
-        is_of_before = pace.next_at > time.monotonic() + 2 * _LONGEST_WINDOW_SECONDS
+        is_of_before = pace.next_at > time.monotonic() + _LONGEST_WAIT_SECONDS
         return _Pace() if is_of_before else pace

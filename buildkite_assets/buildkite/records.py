@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import msgspec
 
 _PIPELINE = re.compile(r"/pipelines/([^/]+)/builds/")
-_USER_INFO = re.compile(r"//[^/@]*@")
+_USER_INFO = re.compile(r"//[^/]*@")
 
 Id = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -112,6 +112,12 @@ class PullRequest(Body):
         if self.labels is None:
             return None
         return [label if isinstance(label, str) else label.name for label in self.labels]
+
+
+class PipelineReference(Body):
+    """The pipeline of a build, where a list was asked to tell it."""
+
+    id: Id | None = None
 
 
 class MergeQueue(Body):
@@ -215,6 +221,7 @@ class Build(Body):
     rebuilt_from: BuildReference | None = None
     triggered_from: TriggeredFrom | None = None
     cluster_id: Id | None = None
+    pipeline: PipelineReference | None = None
 
     @property
     def pipeline_slug(self) -> str:

@@ -1,5 +1,6 @@
 """What the warehouse knows of its own syncs: the first day, and which days were read in full."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -44,7 +45,7 @@ def record_day(connection: duckdb.DuckDBPyConnection, read: DayRead) -> None:
 
 
 def known_days(connection: duckdb.DuckDBPyConnection, organization_id: str) -> set[date]:
-    """The days that need no full read: read to their end, by this version of the schema."""
+    """The days that were read to their end, by this version of the schema."""
     rows = connection.execute(
         """
         SELECT day FROM sync_days
@@ -53,6 +54,32 @@ def known_days(connection: duckdb.DuckDBPyConnection, organization_id: str) -> s
         [organization_id],
     ).fetchall()
     return {day for (day,) in rows}
+
+
+def followed_days(connection: duckdb.DuckDBPyConnection, organization_id: str) -> set[date]:
+    """The days that need no full read before a change feed, which will bring what they lack."""
+    rows = connection.execute(
+        """
+        SELECT day FROM sync_days AS days
+        WHERE organization_id = $organization_id AND NOT is_to_read_again
+          AND (read_at >= day + INTERVAL 1 DAY OR EXISTS (
+              FROM sync_feeds
+              WHERE organization_id = $organization_id AND started_at > days.read_at
+          ))
+        """,
+        {"organization_id": organization_id},
+    ).fetchall()
+    return {day for (day,) in rows}
+
+
+def organization_ids(connection: duckdb.DuckDBPyConnection, slugs: Sequence[str]) -> list[str]:
+    """The ids of the organizations with these slugs; of all that are stored if there are none."""
+    rows = connection.execute(
+        "SELECT organization_id::VARCHAR FROM organizations "
+        "WHERE len($slugs) = 0 OR list_contains($slugs::VARCHAR[], slug)",
+        {"slugs": list(slugs)},
+    ).fetchall()
+    return [organization_id for (organization_id,) in rows]
 
 
 def start_date(connection: duckdb.DuckDBPyConnection) -> date | None:

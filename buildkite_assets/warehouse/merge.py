@@ -57,6 +57,14 @@ def merge_records(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.
     _check_unique(connection, table, "staged")
 
 
+def known_pipeline_ids(connection: duckdb.DuckDBPyConnection, organization_id: str) -> set[str]:
+    """The ids of an organization's pipelines that are stored."""
+    rows = connection.execute(
+        "SELECT pipeline_id::VARCHAR FROM pipelines WHERE organization_id = ?", [organization_id]
+    ).fetchall()
+    return {pipeline_id for (pipeline_id,) in rows}
+
+
 def mark_absent_records(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
@@ -89,29 +97,84 @@ def mark_absent_records(
     )
 
 
-def merge_builds(
-    connection: duckdb.DuckDBPyConnection,
-    organization_id: str,
-    builds: Staging,
-    jobs: Staging,
-    rejected: pa.Table,
+def stage_builds(
+    connection: duckdb.DuckDBPyConnection, organization_id: str, builds: Staging, jobs: Staging
 ) -> None:
-    """Merge builds with all their attempts.
+    """Make the temporary tables `staged_builds`, `staged_jobs` and `seen_builds`.
 
-    Of a build that comes twice the later copy counts. Attempts that a build no longer has stay,
-    marked; builds that could not be read are noted and keep what is known of them.
+    Of a build that comes twice the later copy counts; one that is older than what is stored is
+    seen, but not staged.
 
     Args:
         connection: within a transaction.
         organization_id: whose builds.
         builds: rows of `builds`, each with the number of the `page` it came in.
         jobs: rows of `jobs`, likewise.
+    """
+    build_rows, job_rows = builds.read(), jobs.read()
+    if build_rows is None or job_rows is None:
+        for table in (BUILDS, JOBS):
+            connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE staged_{table.name} AS FROM {table.name} LIMIT 0"
+            )
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE seen_builds AS SELECT build_id FROM staged_builds"
+        )
+        return
+    connection.register("incoming", build_rows)
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE newest_builds AS
+        SELECT $organization_id::UUID AS organization_id, * FROM incoming
+        QUALIFY row_number() OVER (PARTITION BY build_id ORDER BY page DESC) = 1
+        """,
+        {"organization_id": organization_id},
+    )
+    connection.unregister("incoming")
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE seen_builds AS SELECT build_id FROM newest_builds"
+    )
+    connection.execute("""
+        DELETE FROM newest_builds USING builds AS stored
+        WHERE stored.build_id = newest_builds.build_id
+          AND stored.synced_at > newest_builds.synced_at
+    """)
+    connection.execute("""
+        UPDATE newest_builds SET pipeline_id = stored.pipeline_id FROM builds AS stored
+        WHERE stored.build_id = newest_builds.build_id AND newest_builds.pipeline_id IS NULL
+    """)
+    connection.register("incoming", job_rows)
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE staged_jobs AS
+        SELECT $organization_id::UUID AS organization_id, incoming.* EXCLUDE (page)
+        FROM incoming SEMI JOIN newest_builds USING (build_id, page)
+        """,
+        {"organization_id": organization_id},
+    )
+    connection.unregister("incoming")
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE staged_builds AS SELECT * EXCLUDE (page) FROM newest_builds
+    """)
+
+
+def merge_staged(connection: duckdb.DuckDBPyConnection, rejected: pa.Table) -> None:
+    """Merge the builds that `stage_builds` staged, with all their attempts.
+
+    Attempts that a build no longer has stay, marked; builds that could not be read are noted and
+    keep what is known of them.
+
+    Args:
+        connection: within a transaction.
         rejected: rows of `rejected_builds`.
 
     Raises:
         UnsoundRowsError: a key would stand twice.
     """
-    _stage(connection, organization_id, builds, jobs)
+    connection.execute("""
+        DELETE FROM rejected_builds
+        WHERE reference IN (SELECT build_id::VARCHAR FROM seen_builds)
+    """)
     if rejected.num_rows:
         connection.register("incoming", rejected)
         connection.execute("""
@@ -124,12 +187,6 @@ def merge_builds(
             SELECT DISTINCT ON (organization_id, reference) * FROM incoming
         """)
         connection.unregister("incoming")
-    connection.execute("""
-        DELETE FROM rejected_builds USING staged_builds
-        WHERE rejected_builds.organization_id = staged_builds.organization_id
-          AND rejected_builds.reference = staged_builds.build_id::VARCHAR
-          AND rejected_builds.seen_at <= staged_builds.synced_at
-    """)
     connection.execute("""
         UPDATE jobs SET absent_since = staged_builds.synced_at
         FROM staged_builds
@@ -145,9 +202,9 @@ def merge_builds(
 
 
 def mark_absent_builds(connection: duckdb.DuckDBPyConnection, window: BuildWindow) -> None:
-    """Mark what `merge_builds` did not bring although the window was read in full.
+    """Mark what was not staged although the window was read in full.
 
-    Call it right after `merge_builds`, in the same transaction. Builds that another sync stored
+    Call it right after `merge_staged`, in the same transaction. Builds that another sync stored
     after this read began, and builds of pipelines that the token does not see, are left alone.
     """
     parameters = {
@@ -204,57 +261,6 @@ def count_builds(connection: duckdb.DuckDBPyConnection, window: BuildWindow) -> 
         },
     ).fetchall()
     return builds, jobs
-
-
-def _stage(
-    connection: duckdb.DuckDBPyConnection, organization_id: str, builds: Staging, jobs: Staging
-) -> None:
-    """Make `staged_builds` and `staged_jobs` (what is newer than stored) and `seen_builds`."""
-    build_rows, job_rows = builds.read(), jobs.read()
-    if build_rows is None or job_rows is None:
-        for table in (BUILDS, JOBS):
-            connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE staged_{table.name} AS FROM {table.name} LIMIT 0"
-            )
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE seen_builds AS SELECT build_id FROM staged_builds"
-        )
-        return
-    connection.register("incoming", build_rows)
-    connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE newest_builds AS
-        SELECT $organization_id::UUID AS organization_id, * FROM incoming
-        QUALIFY row_number() OVER (PARTITION BY build_id ORDER BY page DESC) = 1
-        """,
-        {"organization_id": organization_id},
-    )
-    connection.unregister("incoming")
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE seen_builds AS SELECT build_id FROM newest_builds"
-    )
-    connection.execute("""
-        DELETE FROM newest_builds USING builds AS stored
-        WHERE stored.build_id = newest_builds.build_id
-          AND stored.synced_at > newest_builds.synced_at
-    """)
-    connection.execute("""
-        UPDATE newest_builds SET pipeline_id = stored.pipeline_id FROM builds AS stored
-        WHERE stored.build_id = newest_builds.build_id AND newest_builds.pipeline_id IS NULL
-    """)
-    connection.register("incoming", job_rows)
-    connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE staged_jobs AS
-        SELECT $organization_id::UUID AS organization_id, incoming.* EXCLUDE (page)
-        FROM incoming SEMI JOIN newest_builds USING (build_id, page)
-        """,
-        {"organization_id": organization_id},
-    )
-    connection.unregister("incoming")
-    connection.execute("""
-        CREATE OR REPLACE TEMP TABLE staged_builds AS SELECT * EXCLUDE (page) FROM newest_builds
-    """)
 
 
 def _check_unique(connection: duckdb.DuckDBPyConnection, table: Table, staged: str) -> None:

@@ -16,13 +16,14 @@ def count_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
     return int(rows)
 
 
-def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
+def preview(
+    connection: duckdb.DuckDBPyConnection, table: Table, newest_by: str = "created_at"
+) -> str:
     """The newest rows of a table's first columns as Markdown; e-mail addresses left out."""
     names = [column.name for column in table.columns if not column.is_email][:_COLUMNS]
     columns = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in names)
     rows = connection.sql(
-        f'SELECT {columns} FROM {table.name} ORDER BY "{_order(table)}" DESC NULLS LAST '
-        f"LIMIT {_ROWS}"
+        f"SELECT {columns} FROM {table.name} ORDER BY {newest_by} DESC NULLS LAST LIMIT {_ROWS}"
     ).pl()
     with pl.Config(
         tbl_formatting="MARKDOWN",
@@ -33,11 +34,3 @@ def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
         fmt_str_lengths=_LONGEST_TEXT,
     ):
         return str(rows)
-
-
-def _order(table: Table) -> str:
-    """The column that tells how new a row is: its creation, else its first date, else its key."""
-    dated = [column.name for column in table.columns if column.type in {"TIMESTAMP", "DATE"}]
-    if "created_at" in dated or not dated:
-        return "created_at" if dated else table.key[0]
-    return dated[0]

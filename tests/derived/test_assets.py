@@ -7,11 +7,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from buildkite_assets.assets.session import Session
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.runs import prepare_home, run_builds, run_catalog, run_derived
 from buildkite_assets.sandbox import Sandbox, serve
+from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.warehouse import connect
 from buildkite_assets.warehouse.derive import lagging_days, lagging_whole

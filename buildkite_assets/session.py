@@ -1,4 +1,4 @@
-"""What every asset works with: the settings, and the connections that follow from them."""
+"""What a sync works with: the settings, and the connections that follow from them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
