@@ -35,57 +35,71 @@ Columns:
   flaky_seconds     DOUBLE     Those of attempts that failed by their code and whose retry passed.
 */
 WITH attempts AS (
+    FROM job_runs
+    WHERE day >= $from_day AND day < $to_day
+),
+-- Most jobs have one attempt: only the others need to be put together.
+several AS (
     SELECT
         *,
         outcome = 'failed' AND failure_class IN ('code', 'timeout')
         AND coalesce(
             lead(outcome) OVER (PARTITION BY logical_job_id ORDER BY attempt_no) = 'passed', false
         ) AS passed_when_retried
-    FROM job_runs
-    WHERE day >= $from_day AND day < $to_day
+    FROM attempts
+    WHERE logical_job_id IN (SELECT logical_job_id FROM attempts WHERE attempt_no > 1)
 ),
 chains AS (
     SELECT
         logical_job_id,
-        any_value(build_id) AS build_id,
-        any_value(organization_id) AS organization_id,
-        any_value(pipeline_id) AS pipeline_id,
-        any_value(pipeline_slug) AS pipeline_slug,
-        any_value(day) AS day,
-        min_by(step, attempt_no) AS step,
-        min_by(logical_job_key, attempt_no) AS logical_job_key,
         count(*) AS attempts,
-        min_by(outcome, attempt_no) AS first_outcome,
-        max_by(outcome, attempt_no) AS last_outcome,
+        arg_max_null(outcome, attempt_no) AS last_outcome,
         arg_max_null(failure_class, attempt_no) AS failure_class,
-        max_by(is_soft_failed, attempt_no) AS is_soft_failed,
+        arg_max_null(is_soft_failed, attempt_no) AS is_soft_failed,
         CASE count(DISTINCT retry_type)
             WHEN 1 THEN any_value(retry_type)
             WHEN 2 THEN 'both'
         END AS retry_type,
-        bool_or(NOT is_last_attempt) AS is_retried,
         bool_or(passed_when_retried) AS passed_when_retried,
         bool_or(coalesce(failure_class IN ('infra', 'expired'), false)) AS is_infra,
         arg_max_null(finished_at, attempt_no) AS last_finished_at,
         coalesce(sum(run_seconds), 0) AS agent_seconds,
         coalesce(sum(wasted_seconds), 0) AS wasted_seconds,
         coalesce(sum(run_seconds) FILTER (passed_when_retried), 0) AS flaky_seconds
-    FROM attempts
+    FROM several
     GROUP BY logical_job_id
 ),
 builds_at_first AS (
-    SELECT
-        build_id,
-        count(*) >= 5
-        AND count(*) FILTER (first_outcome = 'failed') >= 0.8 * count(*) AS is_mass_failure
-    FROM chains
-    WHERE first_outcome IN ('passed', 'failed')
+    SELECT build_id
+    FROM attempts
+    WHERE attempt_no = 1 AND outcome IN ('passed', 'failed')
     GROUP BY build_id
+    HAVING count(*) >= 5 AND count(*) FILTER (outcome = 'failed') >= 0.8 * count(*)
 )
 SELECT
-    chains.* EXCLUDE (passed_when_retried, flaky_seconds),
-    coalesce(is_mass_failure, false) AS is_mass_failure,
-    passed_when_retried AND NOT coalesce(is_mass_failure, false) AS is_flaky,
-    if(is_flaky, flaky_seconds, 0) AS flaky_seconds
-FROM chains
-LEFT JOIN builds_at_first USING (build_id)
+    first.logical_job_id,
+    first.build_id,
+    first.organization_id,
+    first.pipeline_id,
+    first.pipeline_slug,
+    first.day,
+    first.step,
+    first.logical_job_key,
+    coalesce(chains.attempts, 1) AS attempts,
+    first.outcome AS first_outcome,
+    coalesce(chains.last_outcome, first.outcome) AS last_outcome,
+    if(chains.attempts IS NULL, first.failure_class, chains.failure_class) AS failure_class,
+    coalesce(chains.is_soft_failed, first.is_soft_failed) AS is_soft_failed,
+    coalesce(chains.retry_type, first.retry_type) AS retry_type,
+    NOT first.is_last_attempt AS is_retried,
+    builds_at_first.build_id IS NOT NULL AS is_mass_failure,
+    coalesce(chains.passed_when_retried, false) AND NOT is_mass_failure AS is_flaky,
+    coalesce(chains.is_infra, first.failure_class IN ('infra', 'expired'), false) AS is_infra,
+    if(chains.attempts IS NULL, first.finished_at, chains.last_finished_at) AS last_finished_at,
+    coalesce(chains.agent_seconds, first.run_seconds, 0) AS agent_seconds,
+    coalesce(chains.wasted_seconds, first.wasted_seconds, 0) AS wasted_seconds,
+    if(is_flaky, chains.flaky_seconds, 0) AS flaky_seconds
+FROM attempts AS first
+LEFT JOIN chains USING (logical_job_id)
+LEFT JOIN builds_at_first ON builds_at_first.build_id = first.build_id
+WHERE first.attempt_no = 1

@@ -53,24 +53,29 @@ Columns:
   wasted_seconds            DOUBLE     Those of `run_seconds` whose result nobody used: of attempts
                                        that were retried or canceled, and of canceled builds.
 */
-WITH RECURSIVE attempts AS MATERIALIZED (
+WITH RECURSIVE known_builds AS (
+    SELECT build_id, pipeline_id, pipeline_slug, state, absent_since
+    FROM builds
+    WHERE created_at >= $from_day AND created_at < $to_day
+),
+attempts AS (
     SELECT
         jobs.*,
-        builds.pipeline_id,
-        builds.pipeline_slug AS slug_when_read,
-        builds.state AS build_state
+        known_builds.pipeline_id,
+        known_builds.pipeline_slug AS slug_when_read,
+        known_builds.state AS build_state
     FROM jobs
-    JOIN builds USING (build_id)
+    JOIN known_builds USING (build_id)
     WHERE jobs.type = 'script'
         AND jobs.build_created_at >= $from_day AND jobs.build_created_at < $to_day
-        AND builds.created_at >= $from_day AND builds.created_at < $to_day
-        AND (jobs.absent_since IS NULL OR jobs.absent_since = builds.absent_since)
+        AND (jobs.absent_since IS NULL OR jobs.absent_since = known_builds.absent_since)
 ),
 retried AS MATERIALIZED (
     SELECT earlier.job_id, later.job_id AS later_job_id
     FROM attempts AS earlier
     JOIN attempts AS later
         ON later.job_id = earlier.retried_in_job_id AND later.build_id = earlier.build_id
+    WHERE earlier.retried_in_job_id IS NOT NULL
 ),
 chains AS (
     SELECT job_id, job_id AS logical_job_id, 1 AS attempt_no
@@ -82,7 +87,10 @@ chains AS (
     JOIN retried USING (job_id)
 ),
 chain_ends AS (
-    SELECT job_id, min_by(logical_job_id, attempt_no) AS logical_job_id, min(attempt_no) AS attempt_no
+    SELECT
+        job_id,
+        min_by(logical_job_id, attempt_no) AS logical_job_id,
+        min(attempt_no) AS attempt_no
     FROM chains
     GROUP BY job_id
 ),

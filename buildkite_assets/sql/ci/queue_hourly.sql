@@ -32,102 +32,99 @@ Columns:
 WITH seen AS (
     SELECT build_id, synced_at FROM build_runs
 ),
-attempts AS (
+lines AS MATERIALIZED (
     SELECT
         organization_id,
         queue_key,
+        row_number() OVER (ORDER BY organization_id, queue_key)::INTEGER AS line
+    FROM (SELECT DISTINCT organization_id, queue_key FROM job_runs)
+),
+attempts AS (
+    SELECT
+        line,
         agent_id,
         queue_seconds,
-        runnable_at,
+        if(started_at < runnable_at, started_at, runnable_at) AS runnable_at,
         started_at,
-        greatest(coalesce(started_at, gave_up_at), runnable_at) AS waited_to,
+        gave_up_at,
         greatest(coalesce(finished_at, synced_at), started_at) AS ran_to
     FROM job_runs
+    JOIN lines USING (organization_id, queue_key)
     JOIN seen USING (build_id)
     WHERE runnable_at IS NOT NULL OR started_at IS NOT NULL
 ),
 changes AS (
-    SELECT organization_id, queue_key, runnable_at AS changed_at, 1 AS waiting, 0 AS running
+    SELECT line, runnable_at AS changed_at, 1 AS waiting, 0 AS running
     FROM attempts
     WHERE runnable_at IS NOT NULL
     UNION ALL
-    SELECT organization_id, queue_key, waited_to, -1, 0 FROM attempts WHERE runnable_at IS NOT NULL
+    SELECT line, started_at, if(runnable_at IS NULL, 0, -1), 1
+    FROM attempts
+    WHERE started_at IS NOT NULL
     UNION ALL
-    SELECT organization_id, queue_key, started_at, 0, 1 FROM attempts WHERE started_at IS NOT NULL
+    SELECT line, greatest(gave_up_at, runnable_at), -1, 0 FROM attempts WHERE started_at IS NULL
     UNION ALL
-    SELECT organization_id, queue_key, ran_to, 0, -1 FROM attempts WHERE started_at IS NOT NULL
+    SELECT line, ran_to, 0, -1 FROM attempts WHERE started_at IS NOT NULL
 ),
--- What happens at one instant is one change: a job that ends makes room for the one that begins.
-instants AS MATERIALIZED (
+by_hour AS MATERIALIZED (
     SELECT
-        organization_id,
-        queue_key,
+        line,
         date_trunc('hour', changed_at) AS hour,
-        changed_at,
-        sum(waiting) AS waiting,
-        sum(running) AS running
+        sum(waiting)::INTEGER AS waiting,
+        sum(running)::INTEGER AS running
     FROM changes
     GROUP BY ALL
 ),
 spans AS (
-    SELECT organization_id, queue_key, min(hour) AS first_hour, max(hour) AS last_hour
-    FROM instants
-    GROUP BY ALL
+    SELECT line, min(hour) AS first_hour, max(hour) AS last_hour FROM by_hour GROUP BY line
 ),
 hours AS (
-    SELECT
-        organization_id,
-        queue_key,
-        unnest(generate_series(first_hour, last_hour, INTERVAL 1 HOUR)) AS hour
-    FROM spans
-),
-by_hour AS (
-    SELECT organization_id, queue_key, hour, sum(waiting) AS waiting, sum(running) AS running
-    FROM instants
-    GROUP BY ALL
+    SELECT line, unnest(generate_series(first_hour, last_hour, INTERVAL 1 HOUR)) AS hour FROM spans
 ),
 -- How many waited and ran when the hour began: all changes of the hours before.
 at_begin AS (
     SELECT
-        organization_id,
-        queue_key,
+        line,
         hour,
-        coalesce(sum(waiting) OVER earlier, 0) AS waiting,
-        coalesce(sum(running) OVER earlier, 0) AS running
+        coalesce(sum(waiting) OVER earlier, 0)::INTEGER AS waiting,
+        coalesce(sum(running) OVER earlier, 0)::INTEGER AS running
     FROM hours
-    LEFT JOIN by_hour USING (organization_id, queue_key, hour)
+    LEFT JOIN by_hour USING (line, hour)
     WINDOW earlier AS (
-        PARTITION BY organization_id, queue_key ORDER BY hour
-        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        PARTITION BY line ORDER BY hour ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     )
 ),
+-- What happens at one instant is one change (a job that ends makes room for the one that begins):
+-- all but its last row have no length, and each row knows the level after all of them.
 levels AS (
     SELECT
-        organization_id,
-        queue_key,
+        line,
         hour,
-        changed_at,
         sum(waiting) OVER until_now AS waiting,
         sum(running) OVER until_now AS running,
-        epoch(
-            coalesce(lead(changed_at) OVER in_hour, hour + INTERVAL 1 HOUR) - changed_at
-        ) AS seconds
+        epoch(coalesce(lead(changed_at) OVER in_hour, hour + INTERVAL 1 HOUR) - changed_at)
+            AS seconds
     FROM (
-        FROM instants
-        UNION ALL BY NAME
-        SELECT *, hour AS changed_at FROM at_begin
+        SELECT
+            line,
+            date_trunc('hour', changed_at) AS hour,
+            changed_at,
+            waiting,
+            running
+        FROM changes
+        UNION ALL
+        SELECT line, hour, hour, waiting, running FROM at_begin
     )
     WINDOW
-        in_hour AS (PARTITION BY organization_id, queue_key, hour ORDER BY changed_at),
+        in_hour AS (PARTITION BY line, hour ORDER BY changed_at),
         until_now AS (
-            PARTITION BY organization_id, queue_key, hour ORDER BY changed_at
+            PARTITION BY line, hour ORDER BY changed_at
             RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         )
 ),
 load AS (
     SELECT
-        organization_id,
-        queue_key,
+        line,
         hour,
         sum(running * seconds) / 3600 AS mean_running,
         max(running) FILTER (seconds > 0) AS peak_running,
@@ -138,8 +135,7 @@ load AS (
 ),
 arriving AS (
     SELECT
-        organization_id,
-        queue_key,
+        line,
         date_trunc('hour', runnable_at) AS hour,
         count(*) AS arrivals,
         count(queue_seconds) AS waits,
@@ -150,8 +146,7 @@ arriving AS (
 ),
 starting AS (
     SELECT
-        organization_id,
-        queue_key,
+        line,
         date_trunc('hour', started_at) AS hour,
         count(*) AS starts,
         count(DISTINCT agent_id) AS distinct_agents
@@ -178,6 +173,7 @@ SELECT
     peak_waiting::BIGINT AS peak_waiting,
     coalesce(distinct_agents, 0) AS distinct_agents
 FROM load
-LEFT JOIN arriving USING (organization_id, queue_key, hour)
-LEFT JOIN starting USING (organization_id, queue_key, hour)
+JOIN lines USING (line)
+LEFT JOIN arriving USING (line, hour)
+LEFT JOIN starting USING (line, hour)
 WHERE arrivals > 0 OR starts > 0 OR peak_running > 0 OR peak_waiting > 0
