@@ -38,6 +38,7 @@ format: $(READY) ## Format the code
 clean: ## Remove everything that the other targets made, the demo's data included
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist .dagster-demo
 	rm -rf data/demo.duckdb data/.demo.duckdb
+	@rmdir data 2>/dev/null || true
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Without uv on the machine, it is installed into the project's own .venv; `--inexact` keeps it.

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
@@ -16,7 +16,7 @@ from rich.console import Console
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.connection import check_connection, to_json
 from buildkite_assets.buildkite.errors import BuildkiteError
-from buildkite_assets.demo import DAGSTER_HOME, DAYS, demo_sandbox, served_demo
+from buildkite_assets.demo import DAGSTER_HOME, demo_sandbox, first_demo_day, served_demo
 from buildkite_assets.partitions import first_day
 from buildkite_assets.runs import (
     fail_orphaned_runs,
@@ -56,7 +56,7 @@ def demo() -> None:
         session = Session(Settings.from_environment(environment))
         console.print("A sandbox plays Buildkite: the organization acme and its last month.")
         today = datetime.now(UTC).date()
-        _sync(console, session, DAGSTER_HOME, today - timedelta(days=DAYS), today, full=False)
+        _sync(console, session, DAGSTER_HOME, first_demo_day(), today, full=False)
     path = session.settings.warehouse
     console.print(landed_table(path))
     console.print(
@@ -152,11 +152,7 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
             console.print(f"Marked {orphaned} interrupted runs as failed; this one goes on.")
         console.print("Listing organizations, pipelines, clusters and queues …")
         run_catalog(session, instance)
-        days = unread_days(session, first, last)
-        if full:
-            # What the feed brings before is not what the full read would call late.
-            run_changes(session, instance)
-            days = [first, last]
+        days = [first, last] if full else unread_days(session, first, last)
         if days:
             console.print(f"Reading builds from {days[0]} to {days[-1]} …")
             with progress_line(console, session.progress):

@@ -4,11 +4,12 @@ A day is committed as soon as it is whole, so that what interrupts a backfill co
 that were being read.
 """
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from itertools import islice
 from threading import Event
 
 import pyarrow as pa
@@ -36,6 +37,7 @@ from buildkite_assets.warehouse.merge import (
 from buildkite_assets.warehouse.staging import Staging
 
 _WINDOWS_AT_ONCE = 4
+_MOST_STAGED = 12  # each holds two open files and room on the disk until it is committed
 
 
 @dataclass(frozen=True)
@@ -90,30 +92,50 @@ class StoppedError(Exception):
 
 
 def read_days(
-    sources: Sequence[Source], days: Sequence[date], warehouse: Warehouse, run_id: str | None
+    sources: Sequence[Source],
+    days: Sequence[date],
+    warehouse: Warehouse,
+    run_id: str | None,
+    *,
+    is_after_feed: bool = False,
 ) -> Iterator[tuple[date, list[DayRead]]]:
     """Read days in full and commit each; yields a day once all organizations have it.
+
+    Args:
+        sources: the organizations.
+        days: UTC days, in the order to begin them.
+        warehouse: to merge into, a day at a time.
+        run_id: the Dagster run, for the ledger.
+        is_after_feed: whether a change feed has just ended, so that what differs nevertheless is
+            a late change.
 
     Raises:
         BuildkiteError: Buildkite failed; the days yielded so far are committed.
         WarehouseError: the warehouse failed, likewise.
     """
     reads: dict[date, list[DayRead]] = {day: [] for day in days}
+    to_read = ((source, day) for day in days for source in sources)
+    futures: set[Future[StagedDay]] = set()
     with ThreadPoolExecutor(_WINDOWS_AT_ONCE, "day") as pool, ExitStack() as stack:
-        futures = [
-            pool.submit(_read_day, source, day, warehouse) for day in days for source in sources
-        ]
         stack.callback(_give_up, sources, futures)
-        for future in as_completed(futures):
-            staged = future.result()
-            reads[staged.day].append(_commit_day(staged, warehouse, run_id))
-            if len(reads[staged.day]) == len(sources):
-                staged.source.session.progress.day_read()
-                yield staged.day, reads[staged.day]
-            warehouse.publish_if_due()
+        while True:
+            for source, day in islice(to_read, _MOST_STAGED - len(futures)):
+                futures.add(pool.submit(_read_day, source, day, warehouse))
+            if not futures:
+                return
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                futures.discard(future)
+                staged = future.result()
+                reads[staged.day].append(
+                    _commit_day(staged, warehouse, run_id, is_after_feed=is_after_feed)
+                )
+                if len(reads[staged.day]) == len(sources):
+                    staged.source.session.progress.day_read()
+                    yield staged.day, reads[staged.day]
+                warehouse.publish_if_due()
 
 
-def _give_up(sources: Sequence[Source], futures: Sequence[Future[StagedDay]]) -> None:
+def _give_up(sources: Sequence[Source], futures: Iterable[Future[StagedDay]]) -> None:
     for source in sources:
         source.stopped.set()
     for future in futures:
@@ -146,16 +168,23 @@ def _read_day(source: Source, day: date, warehouse: Warehouse) -> StagedDay:
     return StagedDay(source, day, builds, jobs, rejected, read_at, requests, size_bytes)
 
 
-def _commit_day(staged: StagedDay, warehouse: Warehouse, run_id: str | None) -> DayRead:
+def _commit_day(
+    staged: StagedDay, warehouse: Warehouse, run_id: str | None, *, is_after_feed: bool
+) -> DayRead:
     source, window = staged.source, Window.of_day(staged.day)
     organization_id = source.organization.id
-    rejected = rejected_rows(organization_id, staged.rejected, staged.read_at)
+    rejected = rejected_rows(
+        organization_id,
+        [replace(b, created_at=b.created_at or window.created_from) for b in staged.rejected],
+        staged.read_at,
+    )
     with staged.builds, staged.jobs, warehouse.transaction() as connection:
         pipelines = pipeline_rows(source.pipelines, organization_id, source.session.privacy)
         if pipelines is not None:
             merge_records(connection, PIPELINES, pipelines)
         stage_builds(connection, organization_id, staged.builds, staged.jobs)
-        log_late_changes(connection, organization_id, staged.day, staged.read_at)
+        if is_after_feed:
+            log_late_changes(connection, organization_id, staged.day, staged.read_at)
         merge_staged(connection, rejected)
         build_window = BuildWindow(
             organization_id=organization_id,

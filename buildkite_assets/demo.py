@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from buildkite_assets.sandbox import Sandbox, serve
@@ -12,6 +13,11 @@ RULES = Path(__file__).parent / "example_rules.toml"
 DAYS = 30
 _ORGANIZATION = "acme"
 _PLENTY = 1_000_000
+
+
+def first_demo_day() -> date:
+    """The first day on which the sandbox's organization works."""
+    return datetime.now(UTC).date() - timedelta(days=DAYS)
 
 
 def demo_sandbox() -> Sandbox:
@@ -34,6 +40,7 @@ def served_demo(port: int = 0) -> Iterator[dict[str, str]]:
             "BUILDKITE_API_URL": server.url,
             "BUILDKITE_API_TOKEN": sandbox.tokens.administrator.value,
             "BUILDKITE_ORGANIZATIONS": _ORGANIZATION,
+            "BUILDKITE_START_DATE": f"{first_demo_day()}",
             "BUILDKITE_WAREHOUSE": str(WAREHOUSE),
             "BUILDKITE_RULES": str(RULES),
         }

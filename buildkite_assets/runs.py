@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,7 @@ from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.automation import CHANGES_JOB
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.partitions import first_day
 from buildkite_assets.session import Session
 from buildkite_assets.warehouse.derive import lagging_days, lagging_whole, ranges
 from buildkite_assets.warehouse.ledger import followed_days, organization_ids
@@ -20,7 +22,11 @@ from buildkite_assets.warehouse.ledger import followed_days, organization_ids
 _PID = "buildkite_assets/pid"
 _HOST = "buildkite_assets/host"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
-_UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 def prepare_home(folder: Path) -> Path:
@@ -73,10 +79,14 @@ def run_builds(
 ) -> None:
     """Read the builds of a range of days, those known already only when `full`.
 
+    A range that begins before the first daily partition moves that back.
+
     Raises:
         BuildkiteError: Buildkite failed; days read before stay.
         WarehouseError: the warehouse failed, likewise.
     """
+    start_date = min(first, first_day(session.settings))
+    session = replace(session, settings=replace(session.settings, start_date=start_date))
     config = {"ops": {"builds": {"config": {"full": full}}}}
     _run(session, instance, "builds_job", _range_tags(first, last), config)
 

@@ -216,6 +216,7 @@ class History(RuleBasedStateMachine):
         return [suitable[nth % len(suitable)]] if suitable else []
 
     def read_days(self, *, full: bool) -> None:
+        """Read days as a sync does: those unknown, or all of them right after a feed."""
         days = [
             START.date() + timedelta(days=n)
             for n in range((self.now.date() - START.date()).days + 1)
@@ -223,7 +224,7 @@ class History(RuleBasedStateMachine):
         if not full:
             days = [day for day in days if day not in self.followed_days()]
         sources = open_sources(self.client, self.session)
-        for _ in read_days(sources, days, self.session.warehouse, None):
+        for _ in read_days(sources, days, self.session.warehouse, None, is_after_feed=full):
             pass
 
     def followed_days(self) -> set[date]:

@@ -1,19 +1,19 @@
 """The change feed, which keeps every known day current, and the settling reads that verify it."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from pydantic import Field
 
-from buildkite_assets.assets.builds import log_day, warn_of_missing_scope
+from buildkite_assets.assets.events import log_day, log_touched_days, warn_of_missing_scope
 from buildkite_assets.assets.specs import asset_key, table_spec
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.changes import Feed, read_changes
 from buildkite_assets.days import open_sources, read_days
 from buildkite_assets.session import Session
-from buildkite_assets.tables import BUILD_CHANGES, BUILDS, JOBS, LATE_CHANGES, ORGANIZATIONS
+from buildkite_assets.tables import BUILD_CHANGES, LATE_CHANGES, ORGANIZATIONS
 from buildkite_assets.warehouse.ledger import start_date
 from buildkite_assets.warehouse.preview import count_rows, preview
 
@@ -39,23 +39,10 @@ def build_changes(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Bring every known day up to date; four requests an organization when nothing happened."""
     warehouse = session.warehouse
-    requests = changed = 0
     with session.client() as client:
-        organizations, listed_at = visible_organizations(client, session.settings.organizations)
-        for organization in organizations:
-            feed = read_changes(client, organization, listed_at, session, context.run_id)
-            if feed is None:
-                context.log.info(
-                    "%s: no day of builds is known yet, so there is nothing to follow. "
-                    "Materialize partitions of builds first.",
-                    organization.slug,
-                )
-                continue
-            requests += feed.requests
-            changed += sum(day.changed for day in feed.touched)
-            _log_touched_days(context, feed)
+        feeds = follow_changes(context, client, session)
         if config.settle_ages_days:
-            _settle(context, client, session, listed_at.date(), config.settle_ages_days)
+            _settle(context, client, session, config.settle_ages_days)
     with warehouse.transaction() as connection:
         results: list[dg.MaterializeResult[None]] = [
             dg.MaterializeResult(
@@ -63,8 +50,8 @@ def build_changes(
                 metadata={
                     "dagster/row_count": count_rows(connection, table),
                     "preview": dg.MetadataValue.md(preview(connection, table, "noticed_at")),
-                    "requests": requests,
-                    "changed_builds": changed,
+                    "requests": sum(feed.requests for feed in feeds),
+                    "changed_builds": sum(day.changed for feed in feeds for day in feed.touched),
                 },
             )
             for table in (BUILD_CHANGES, LATE_CHANGES)
@@ -73,37 +60,42 @@ def build_changes(
     yield from results
 
 
-def _log_touched_days(context: dg.AssetExecutionContext, feed: Feed) -> None:
-    """Show the touched days of builds and jobs as materialized, so that derived ones follow."""
-    for day in feed.touched:
-        for table, rows in ((BUILDS, day.builds), (JOBS, day.jobs)):
-            context.log_event(
-                dg.AssetMaterialization(
-                    asset_key(table),
-                    partition=day.day.isoformat(),
-                    metadata={"dagster/partition_row_count": rows, "changed_builds": day.changed},
-                )
+def follow_changes(
+    context: dg.AssetExecutionContext, client: Client, session: Session
+) -> list[Feed]:
+    """Read the change feed of each organization and merge it.
+
+    Raises:
+        BuildkiteError: Buildkite failed; organizations done before stay done.
+        WarehouseError: the warehouse failed, likewise.
+    """
+    organizations, listed_at = visible_organizations(client, session.settings.organizations)
+    feeds = []
+    for organization in organizations:
+        feed = read_changes(client, organization, listed_at, session, context.run.run_id)
+        if feed is None:
+            context.log.info(
+                "%s: no day of builds is known yet, so there is nothing to follow. "
+                "Materialize partitions of builds first.",
+                organization.slug,
             )
-    if feed.rejected:
-        context.log.warning(
-            "%d builds could not be read; see the table rejected_builds.", feed.rejected
-        )
+            continue
+        log_touched_days(context, feed)
+        feeds.append(feed)
+    return feeds
 
 
 def _settle(
-    context: dg.AssetExecutionContext,
-    client: Client,
-    session: Session,
-    today: date,
-    ages_days: list[int],
+    context: dg.AssetExecutionContext, client: Client, session: Session, ages_days: list[int]
 ) -> None:
     """Read old days again in full: what differs should have been in a feed."""
     warehouse = session.warehouse
+    today = datetime.now(UTC).date()
     with warehouse.transaction() as connection:
         first = start_date(connection) or today
     days = sorted(day for age in ages_days if (day := today - timedelta(days=age)) >= first)
     sources = open_sources(client, session)
     warn_of_missing_scope(context, sources)
     session.progress.expect_days(len(days))
-    for day, reads in read_days(sources, days, warehouse, context.run_id):
+    for day, reads in read_days(sources, days, warehouse, context.run.run_id, is_after_feed=True):
         log_day(context, day, reads)

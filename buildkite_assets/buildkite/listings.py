@@ -114,6 +114,7 @@ def _crowded_second(
 
     A deletion meanwhile shifts a build from a page to come to one that was read. But then the next
     pass lacks the deleted build: passes that are alike prove that the first of them was complete.
+    Where a later page is too heavy for the server, the pass begins anew with smaller pages.
     """
     seen: set[str] | None = None
     while True:
@@ -122,9 +123,15 @@ def _crowded_second(
         if page.next_url is None:
             return
         ids = page.body.ids
-        for following in _following(client, page, decode_builds):
-            yield following
-            ids |= following.body.ids
+        try:
+            for following in _following(client, page, decode_builds):
+                yield following
+                ids |= following.body.ids
+        except ServerTroubleError:
+            if page_size.builds == 1:
+                raise
+            page_size.shrink()
+            continue
         if ids == seen:
             return
         seen = ids

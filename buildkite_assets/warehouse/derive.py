@@ -21,7 +21,6 @@ from buildkite_assets.warehouse.schema import create_table
 
 _DAYS_AT_ONCE = 31
 _DAY = timedelta(days=1)
-_RANGE = frozenset({"from_day", "to_day"})
 _SOURCES = {table.name: table for table in TABLES}
 
 Parameters = Mapping[str, object]

@@ -82,12 +82,20 @@ def organization_ids(connection: duckdb.DuckDBPyConnection, slugs: Sequence[str]
     return [organization_id for (organization_id,) in rows]
 
 
+def row_counts(connection: duckdb.DuckDBPyConnection) -> dict[date, tuple[int, int]]:
+    """Of each day read in full, how many builds and jobs were found, in all organizations."""
+    rows = connection.execute(
+        "SELECT day, sum(builds)::BIGINT, sum(jobs)::BIGINT FROM sync_days GROUP BY day"
+    ).fetchall()
+    return {day: (builds, jobs) for day, builds, jobs in rows}
+
+
 def start_date(connection: duckdb.DuckDBPyConnection) -> date | None:
     """The first daily partition, or None before the first sync."""
     [(day,)] = connection.execute("SELECT start_date FROM warehouse_meta").fetchall()
     return day if isinstance(day, date) else None
 
 
-def set_start_date(connection: duckdb.DuckDBPyConnection, day: date) -> None:
-    """Make `day` the first daily partition."""
-    connection.execute("UPDATE warehouse_meta SET start_date = ?", [day])
+def extend_start_date(connection: duckdb.DuckDBPyConnection, day: date) -> None:
+    """Make `day` the first daily partition, unless an earlier one is."""
+    connection.execute("UPDATE warehouse_meta SET start_date = least(start_date, ?)", [day])

@@ -117,9 +117,10 @@ def stage_builds(
             connection.execute(
                 f"CREATE OR REPLACE TEMP TABLE staged_{table.name} AS FROM {table.name} LIMIT 0"
             )
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE seen_builds AS SELECT build_id FROM staged_builds"
-        )
+        connection.execute("""
+            CREATE OR REPLACE TEMP TABLE seen_builds AS
+            SELECT build_id, synced_at FROM staged_builds
+        """)
         return
     connection.register("incoming", build_rows)
     connection.execute(
@@ -132,7 +133,7 @@ def stage_builds(
     )
     connection.unregister("incoming")
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE seen_builds AS SELECT build_id FROM newest_builds"
+        "CREATE OR REPLACE TEMP TABLE seen_builds AS SELECT build_id, synced_at FROM newest_builds"
     )
     connection.execute("""
         DELETE FROM newest_builds USING builds AS stored
@@ -147,12 +148,19 @@ def stage_builds(
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE staged_jobs AS
-        SELECT $organization_id::UUID AS organization_id, incoming.* EXCLUDE (page)
-        FROM incoming SEMI JOIN newest_builds USING (build_id, page)
+        SELECT $organization_id::UUID AS organization_id, * FROM incoming
         """,
         {"organization_id": organization_id},
     )
     connection.unregister("incoming")
+    # Not while reading `incoming`: DuckDB 1.5 cannot push a join on UUIDs down into Arrow.
+    connection.execute("""
+        DELETE FROM staged_jobs WHERE rowid NOT IN (
+            SELECT max(staged_jobs.rowid) FROM staged_jobs SEMI JOIN newest_builds
+            USING (build_id, page) GROUP BY job_id
+        )
+    """)
+    connection.execute("ALTER TABLE staged_jobs DROP COLUMN page")
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE staged_builds AS SELECT * EXCLUDE (page) FROM newest_builds
     """)
@@ -172,21 +180,23 @@ def merge_staged(connection: duckdb.DuckDBPyConnection, rejected: pa.Table) -> N
         UnsoundRowsError: a key would stand twice.
     """
     connection.execute("""
-        DELETE FROM rejected_builds
-        WHERE reference IN (SELECT build_id::VARCHAR FROM seen_builds)
+        DELETE FROM rejected_builds USING seen_builds
+        WHERE rejected_builds.reference = seen_builds.build_id::VARCHAR
+          AND rejected_builds.seen_at <= seen_builds.synced_at
     """)
     if rejected.num_rows:
         connection.register("incoming", rejected)
         connection.execute("""
-            DELETE FROM rejected_builds AS old USING incoming
-            WHERE old.organization_id = incoming.organization_id
-              AND old.reference = incoming.reference
-        """)
-        connection.execute("""
-            INSERT INTO rejected_builds BY NAME
+            CREATE OR REPLACE TEMP TABLE staged_rejected AS
             SELECT DISTINCT ON (organization_id, reference) * FROM incoming
         """)
         connection.unregister("incoming")
+        connection.execute("""
+            DELETE FROM rejected_builds AS old USING staged_rejected
+            WHERE old.organization_id = staged_rejected.organization_id
+              AND old.reference = staged_rejected.reference
+        """)
+        connection.execute("INSERT INTO rejected_builds BY NAME FROM staged_rejected")
     connection.execute("""
         UPDATE jobs SET absent_since = staged_builds.synced_at
         FROM staged_builds
@@ -206,6 +216,7 @@ def mark_absent_builds(connection: duckdb.DuckDBPyConnection, window: BuildWindo
 
     Call it right after `merge_staged`, in the same transaction. Builds that another sync stored
     after this read began, and builds of pipelines that the token does not see, are left alone.
+    Notes of unreadable builds that this read did not repeat go.
     """
     parameters = {
         "organization_id": window.organization_id,
@@ -238,6 +249,14 @@ def mark_absent_builds(connection: duckdb.DuckDBPyConnection, window: BuildWindo
           AND jobs.build_created_at >= $created_from AND jobs.build_created_at < $created_to
         """,
         {key: parameters[key] for key in ("organization_id", "created_from", "created_to")},
+    )
+    connection.execute(
+        """
+        DELETE FROM rejected_builds
+        WHERE organization_id = $organization_id AND seen_at < $read_at
+          AND created_day >= $created_from::DATE AND created_day < $created_to::DATE
+        """,
+        {key: value for key, value in parameters.items() if key != "visible_pipeline_ids"},
     )
 
 

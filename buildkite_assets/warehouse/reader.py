@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 
 from buildkite_assets.settings import Settings
-from buildkite_assets.warehouse.errors import NothingPublishedError
+from buildkite_assets.warehouse.errors import DamagedWarehouseError, NothingPublishedError
 
 
 def connect(path: Path | str | None = None) -> duckdb.DuckDBPyConnection:
@@ -20,6 +20,7 @@ def connect(path: Path | str | None = None) -> duckdb.DuckDBPyConnection:
 
     Raises:
         NothingPublishedError: there is no such file yet.
+        DamagedWarehouseError: the file is no DuckDB database.
     """
     file = Settings.from_environment().warehouse if path is None else Path(path)
     if not file.exists():
@@ -29,7 +30,14 @@ def connect(path: Path | str | None = None) -> duckdb.DuckDBPyConnection:
         )
     connection = duckdb.connect()
     quoted = str(file).replace("'", "''")
-    connection.execute(f"ATTACH '{quoted}' AS buildkite (READ_ONLY)")
+    try:
+        connection.execute(f"ATTACH '{quoted}' AS buildkite (READ_ONLY)")
+    except duckdb.IOException as error:
+        connection.close()
+        raise DamagedWarehouseError(
+            f"{file} cannot be opened: {error}. Move it away and run `buildkite-assets sync`, "
+            "which publishes it anew."
+        ) from error
     connection.execute("USE buildkite")
     connection.execute("SET TimeZone = 'UTC'")
     return connection

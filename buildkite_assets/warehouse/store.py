@@ -26,6 +26,7 @@ from buildkite_assets.warehouse.schema import upgrade
 _LOCK_SECONDS = 900
 _PUBLISH_EVERY_SECONDS = 60
 _OLDEST_READER = "v1.5.0"
+_DISK_ERRORS = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException)
 
 
 class Warehouse:
@@ -67,7 +68,7 @@ class Warehouse:
             with self._connection() as connection:
                 connection.execute("CHECKPOINT")
             fresh = self.folder / "publishing.duckdb"
-            with _disk_trouble(self.path):
+            with _disk_trouble(self.path), _removed_on_failure(fresh):
                 shutil.copyfile(self._working, fresh)
                 fresh.chmod(self._file_mode)
                 _flush(fresh)
@@ -103,7 +104,11 @@ class Warehouse:
         connection = self._open()
         try:
             yield connection
-        except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException) as error:
+        except duckdb.Error as error:
+            if "Corrupt database file" in str(error):
+                raise self._damaged(error) from error
+            if not isinstance(error, _DISK_ERRORS):
+                raise
             raise WarehouseWriteError(
                 f"{self._working} could not be written: {error}. Nothing was changed: free disk "
                 "space or memory, and run again."
@@ -124,19 +129,27 @@ class Warehouse:
             )
             connection.execute("SET TimeZone = 'UTC'")
         except duckdb.Error as error:
-            raise DamagedWarehouseError(
-                f"{self._working} cannot be opened: {error}. The published file {self.path} is "
-                f"untouched. To rebuild, move the folder {self.folder} away and run "
-                "`buildkite-assets sync`: it goes on from the published file."
-            ) from error
+            if "Could not set lock" in str(error):
+                raise WarehouseBusyError(
+                    f"{self._working} is open in another program: {error}. Close it there, and "
+                    f"read the published file {self.path} instead."
+                ) from error
+            raise self._damaged(error) from error
         return connection
+
+    def _damaged(self, error: duckdb.Error) -> DamagedWarehouseError:
+        return DamagedWarehouseError(
+            f"{self._working} cannot be read: {error}. The published file {self.path} is "
+            f"untouched. To rebuild, move the folder {self.folder} away and run "
+            "`buildkite-assets sync`: it goes on from the published file."
+        )
 
     def _start_from_published(self) -> None:
         """Begin with what is published, where there is no working file yet."""
         if self._working.exists() or not self.path.exists():
             return
         fresh = self.folder / "starting.duckdb"
-        with _disk_trouble(fresh):
+        with _disk_trouble(fresh), _removed_on_failure(fresh):
             shutil.copyfile(self.path, fresh)
             fresh.chmod(0o600)
             _flush(fresh)
@@ -152,6 +165,16 @@ def _disk_trouble(path: Path) -> Iterator[None]:
             f"{path} could not be written: {error.strerror}. What was published stays: free disk "
             "space or mend the permissions, and run again."
         ) from error
+
+
+@contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    """Keep half a copy from taking the room that a full disk lacks."""
+    try:
+        yield
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _flush(path: Path) -> None:

@@ -292,7 +292,7 @@ def test_trouble_is_tried_again(trouble: str, raw_serve: RawServe, connect: Conn
             fault(handler, head)
 
     server = raw_serve(answer_once, WHOLE)
-    assert people(connect(server.url, timeout_seconds=0.5)) == ["Ada"]
+    assert people(connect(server.url, timeout_seconds=1)) == ["Ada"]
     assert len(server.requests) == 2
 
 

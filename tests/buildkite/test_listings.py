@@ -270,6 +270,24 @@ def test_pages_shrink_where_the_server_falls_silent(
 
 
 @pytest.mark.usefixtures("at_once")
+def test_pages_shrink_also_within_a_crowded_second(
+    server: SandboxServer, connect: Connect, acme: SandboxOrganization
+) -> None:
+    sandbox = server.sandbox
+    for _ in range(40):
+        acme.create_build("web", jobs=0, created_at=START)
+
+    def fault(request: Request) -> ASGIApp | None:
+        query = request.query_params
+        is_heavy = query.get("page", "1") != "1" and int(query["per_page"]) > 3
+        return HTMLResponse("<html>504</html>", 504) if is_heavy else None
+
+    sandbox.faults = fault
+    client = connect(server.url, sandbox.tokens.administrator.value, attempts=2)
+    assert len(set(ids_of(client, sized(20)))) == 40
+
+
+@pytest.mark.usefixtures("at_once")
 def test_a_page_that_no_size_makes_possible_is_told_after_bounded_attempts(
     server: SandboxServer, connect: Connect
 ) -> None:

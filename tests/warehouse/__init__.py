@@ -1,0 +1,1 @@
+"""Specifications of the warehouse: what is merged, kept, published and refused."""
