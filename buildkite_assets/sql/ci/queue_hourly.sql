@@ -36,7 +36,7 @@ lines AS MATERIALIZED (
     SELECT
         organization_id,
         queue_key,
-        row_number() OVER (ORDER BY organization_id, queue_key)::INTEGER AS line
+        row_number() OVER (ORDER BY organization_id, queue_key) AS line
     FROM (SELECT DISTINCT organization_id, queue_key FROM job_runs)
 ),
 attempts AS (
@@ -95,43 +95,41 @@ at_begin AS (
     )
 ),
 -- What happens at one instant is one change (a job that ends makes room for the one that begins):
--- all but its last row have no length, and each row knows the level after all of them.
+-- all but its last row have no length, and each row knows the level after all of them. Numbers
+-- stand for queue, hour and instant, since this is the one sort of all changes.
 levels AS (
     SELECT
-        line,
-        hour,
+        slot,
         sum(waiting) OVER until_now AS waiting,
         sum(running) OVER until_now AS running,
-        epoch(coalesce(lead(changed_at) OVER in_hour, hour + INTERVAL 1 HOUR) - changed_at)
-            AS seconds
+        (coalesce(lead(microsecond) OVER in_hour, 3600000000) - microsecond) / 1e6 AS seconds
     FROM (
         SELECT
-            line,
-            date_trunc('hour', changed_at) AS hour,
-            changed_at,
+            line * 10000000 + (epoch_us(changed_at) // 3600000000) AS slot,
+            epoch_us(changed_at) % 3600000000 AS microsecond,
             waiting,
             running
         FROM changes
         UNION ALL
-        SELECT line, hour, hour, waiting, running FROM at_begin
+        SELECT line * 10000000 + (epoch_us(hour) // 3600000000), 0, waiting, running FROM at_begin
     )
     WINDOW
-        in_hour AS (PARTITION BY line, hour ORDER BY changed_at),
+        in_hour AS (PARTITION BY slot ORDER BY microsecond),
         until_now AS (
-            PARTITION BY line, hour ORDER BY changed_at
+            PARTITION BY slot ORDER BY microsecond
             RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         )
 ),
 load AS (
     SELECT
-        line,
-        hour,
+        slot // 10000000 AS line,
+        make_timestamp(slot % 10000000 * 3600000000) AS hour,
         sum(running * seconds) / 3600 AS mean_running,
         max(running) FILTER (seconds > 0) AS peak_running,
         sum(waiting * seconds) / 3600 AS mean_waiting,
         max(waiting) FILTER (seconds > 0) AS peak_waiting
     FROM levels
-    GROUP BY ALL
+    GROUP BY slot
 ),
 arriving AS (
     SELECT
