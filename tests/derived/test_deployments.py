@@ -6,7 +6,7 @@ import pytest
 
 from buildkite_assets.rules import Deployment, Rules
 
-from .history import History, at
+from .history import History, at, plus
 
 RULES = Rules(
     deployments=(
@@ -134,3 +134,39 @@ def test_rollbacks_and_redeployments_are_told_by_the_commits_before() -> None:
     history.derive("deployments")
     assert history.rows("deployments", "is_redeploy") == [False, False, False, True, False]
     assert history.rows("deployments", "is_rollback") == [False, False, False, False, True]
+
+
+def test_a_week_counts_deployments_days_failures_and_recoveries() -> None:
+    """Week of 2 November 2026. Commit a: built Monday 08:00, deployed 10:10: 130 min.
+
+    Tuesday 10:10 and 11:10 fail (b was never built before), Tuesday 12:10 succeeds with b: built
+    first at 10:00 by the failed deployment, so 130 min again. Recovery once, from 10:10: 2 h.
+    2 of 4 tries failed. A week without deployments follows, with no rates, then one with one.
+    """
+    history = History()
+    pipeline = history.pipeline()
+    history.build(pipeline, "2026-11-02 08:00", commit="a")
+    for created, commit, state in (
+        ("2026-11-02 10:00", "a", "passed"),
+        ("2026-11-03 10:00", "b", "failed"),
+        ("2026-11-03 11:00", "b", "failed"),
+        ("2026-11-03 12:00", "b", "passed"),
+        ("2026-11-16 10:00", "c", "passed"),
+    ):
+        history.build(
+            pipeline, created, state, commit=commit, finished_at=plus(created, minutes=10),
+            meta_data={"environment": "production"},
+        )  # fmt: skip
+    history.derive("dora_weekly")
+    columns = ["iso_week", "deployments", "deployment_days", "tries", "deployment_failure_rate"]
+    assert history.rows("dora_weekly", *columns) == [
+        ("2026-W45", 2, 2, 4, 0.5),
+        ("2026-W46", 0, 0, 0, None),
+        ("2026-W47", 1, 1, 1, 0),
+    ]
+    columns = ["traced_deployments", "commit_to_deploy_p50_seconds", "recoveries"]
+    assert history.rows("dora_weekly", *columns, "recovery_p50_seconds") == [
+        (2, 130 * 60, 1, 7_200),
+        (0, None, 0, None),
+        (1, 600, 0, None),
+    ]
