@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-NAMES = ("small", "rate", "large")
+NAMES = ("small", "rate", "large", "derived")
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from buildkite_assets.runs import (
     run_builds,
     run_catalog,
     run_changes,
+    run_derived,
     unread_days,
 )
 from buildkite_assets.sandbox import run as run_sandbox
@@ -158,6 +159,8 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
                 run_builds(session, instance, days[0], days[-1], full=full)
         console.print("Following changes of the days that are known …")
         run_changes(session, instance)
+        console.print("Recomputing the derived tables that lag …")
+        run_derived(session, instance)
 
 
 def _home() -> Path:

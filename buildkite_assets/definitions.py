@@ -5,6 +5,7 @@ import dagster as dg
 from buildkite_assets.assets.builds import builds_asset
 from buildkite_assets.assets.catalog import catalog
 from buildkite_assets.assets.changes import build_changes
+from buildkite_assets.assets.derived import derived_assets
 from buildkite_assets.automation import CHANGES_JOB, SCHEDULES
 from buildkite_assets.partitions import daily_partitions
 from buildkite_assets.session import Session
@@ -13,9 +14,11 @@ from buildkite_assets.settings import Settings
 
 def definitions(session: Session) -> dg.Definitions:
     """The assets, jobs and resources for one session's settings."""
-    builds = builds_asset(daily_partitions(session.settings))
+    partitions = daily_partitions(session.settings)
+    builds = builds_asset(partitions)
+    derived = derived_assets(partitions)
     return dg.Definitions(
-        assets=[catalog, builds, build_changes],
+        assets=[catalog, builds, build_changes, *derived],
         jobs=[
             dg.define_asset_job(
                 "catalog_job",
@@ -31,6 +34,14 @@ def definitions(session: Session) -> dg.Definitions:
                 CHANGES_JOB,
                 dg.AssetSelection.assets(build_changes),
                 description="Brings every known day of builds up to date.",
+            ),
+            *(
+                dg.define_asset_job(
+                    f"{assets.node_def.name}_job",
+                    dg.AssetSelection.assets(assets),
+                    description=assets.node_def.description,
+                )
+                for assets in derived
             ),
         ],
         schedules=SCHEDULES,

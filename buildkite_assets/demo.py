@@ -9,6 +9,7 @@ from buildkite_assets.sandbox import Sandbox, serve
 
 WAREHOUSE = Path("data/demo.duckdb")
 DAGSTER_HOME = Path(".dagster-demo")
+RULES = Path(__file__).parent / "example_rules.toml"
 DAYS = 30
 _ORGANIZATION = "acme"
 _PLENTY = 1_000_000
@@ -41,4 +42,5 @@ def served_demo(port: int = 0) -> Iterator[dict[str, str]]:
             "BUILDKITE_ORGANIZATIONS": _ORGANIZATION,
             "BUILDKITE_START_DATE": f"{first_demo_day()}",
             "BUILDKITE_WAREHOUSE": str(WAREHOUSE),
+            "BUILDKITE_RULES": str(RULES),
         }

@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from importlib.resources import files
@@ -12,10 +12,13 @@ from pathlib import Path
 import click
 import dagster as dg
 
+from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.automation import CHANGES_JOB
 from buildkite_assets.definitions import definitions
+from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.partitions import first_day
 from buildkite_assets.session import Session
+from buildkite_assets.warehouse.derive import lagging_days, lagging_whole, ranges
 from buildkite_assets.warehouse.ledger import followed_days, organization_ids
 
 _PID = "buildkite_assets/pid"
@@ -101,13 +104,40 @@ def run_builds(
         BuildkiteError: Buildkite failed; days read before stay.
         WarehouseError: the warehouse failed, likewise.
     """
-    tags = {
+    start_date = min(first, first_day(session.settings))
+    session = replace(session, settings=replace(session.settings, start_date=start_date))
+    config = {"ops": {"builds": {"config": {"full": full}}}}
+    _run(session, instance, "builds_job", _range_tags(first, last), config)
+
+
+def run_derived(session: Session, instance: dg.DagsterInstance) -> None:
+    """Recompute the derived tables that lag behind what they are made of.
+
+    Raises:
+        DefinitionError: a SQL file contradicts itself.
+        WarehouseError: the warehouse failed; tables recomputed before stay.
+    """
+    with session.warehouse.transaction() as connection:
+        by_day = lagging_days(connection, derived_tables(), session.parameters)
+    days = sorted({day for days in by_day.values() for day in days})
+    for first, last in ranges(days):
+        lagging = [
+            table for table, days in by_day.items() if any(first <= day <= last for day in days)
+        ]
+        keys = [asset_key(table) for table in lagging]
+        _run(session, instance, "derived_by_day_job", _range_tags(first, last), {}, keys)
+    with session.warehouse.transaction() as connection:
+        whole = lagging_whole(connection, derived_tables(), session.parameters)
+    if whole:
+        keys = [asset_key(table) for table in whole]
+        _run(session, instance, "derived_whole_job", {}, {}, keys)
+
+
+def _range_tags(first: date, last: date) -> dict[str, str]:
+    return {
         "dagster/asset_partition_range_start": first.isoformat(),
         "dagster/asset_partition_range_end": last.isoformat(),
     }
-    start_date = min(first, first_day(session.settings))
-    session = replace(session, settings=replace(session.settings, start_date=start_date))
-    _run(session, instance, "builds_job", tags, {"ops": {"builds": {"config": {"full": full}}}})
 
 
 def run_changes(session: Session, instance: dg.DagsterInstance) -> None:
@@ -120,18 +150,20 @@ def run_changes(session: Session, instance: dg.DagsterInstance) -> None:
     _run(session, instance, CHANGES_JOB, {}, {})
 
 
-def _run(
+def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
     session: Session,
     instance: dg.DagsterInstance,
     job_name: str,
     tags: Mapping[str, str],
     config: Mapping[str, object],
+    selection: Sequence[dg.AssetKey] | None = None,
 ) -> None:
     shown = dg.Definitions.merge(
         definitions(session), dg.Definitions(loggers={"warnings": _warnings})
     )
     shown.resolve_job_def(job_name).execute_in_process(
         instance=instance,
+        asset_selection=selection,
         run_config={"loggers": {"warnings": {}}, **config},
         tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
     )

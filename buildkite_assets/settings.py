@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from buildkite_assets.rules import Rules, RulesError, read_rules
+
 T = TypeVar("T")
 
 _SECRET_PARTS = re.compile(r"//.*@|[?#].*", re.DOTALL)
 _SECRETS = ("BUILDKITE_API_TOKEN", "BUILDKITE_EMAIL_KEY")
 _SHORTEST_KEY = 16
+_RULES = "buildkite_assets.toml"
 _LONGEST_SHOWN = 100
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -35,6 +38,7 @@ class Settings:
     rate_share: float
     meta_data_keys: frozenset[str] | None
     email_key: bytes | None = field(repr=False)
+    rules: Rules
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -99,6 +103,7 @@ class Settings:
                 environment,
                 is_hashed=read("BUILDKITE_EMAILS", "plain", "plain or hashed", _is_hashed),
             ),
+            rules=_rules(environment.get("BUILDKITE_RULES", "").strip()),
         )
 
     @property
@@ -203,3 +208,13 @@ def _email_key(environment: Mapping[str, str], *, is_hashed: bool) -> bytes | No
             f"key of at least {_SHORTEST_KEY} characters"
         )
     return key.encode()
+
+
+def _rules(value: str) -> Rules:
+    path = Path(value or _RULES).expanduser()
+    if not value and not path.exists():
+        return Rules()
+    try:
+        return read_rules(path)
+    except RulesError as error:
+        raise SettingsError(str(error)) from error

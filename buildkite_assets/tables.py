@@ -500,6 +500,18 @@ SYNC_DAYS = Table(
     ),
 )
 
+DERIVED_DAYS = Table(
+    "derived_days",
+    "One row per derived table and UTC day of builds; of a table recomputed whole, one row.",
+    ("table_name", "day"),
+    (
+        Column("table_name", "VARCHAR", "The derived table."),
+        Column("day", "DATE", "The UTC day of the builds; NULL where recomputed whole."),
+        Column("fingerprint", "VARCHAR", "Stands for all that the rows were made of."),
+        Column("derived_at", "TIMESTAMP", "This machine's clock when they were made."),
+    ),
+)
+
 SYNC_FEEDS = Table(
     "sync_feeds",
     "One row per organization and change feed.",
@@ -558,4 +570,5 @@ TABLES = (
     SYNC_FEEDS,
     BUILD_CHANGES,
     LATE_CHANGES,
+    DERIVED_DAYS,
 )

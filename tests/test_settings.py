@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from buildkite_assets.rules import Rules
 from buildkite_assets.settings import Settings, SettingsError
 
 TOKEN = "bkua_Secret0123456789"
@@ -44,6 +45,7 @@ def test_defaults() -> None:
         rate_share=0.8,
         meta_data_keys=None,
         email_key=None,
+        rules=Rules(),
     )
 
 

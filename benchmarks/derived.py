@@ -1,0 +1,148 @@
+"""How long the derived tables take: all of them, and one day of those recomputed by day.
+
+The history is made by SQL: 90 days, 200 pipelines with a step graph of three stages, retries,
+blocks, triggers and six queues. Memory and threads are limited to those of a small machine.
+"""
+
+import resource
+import tempfile
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+
+from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.rules import Price, Rules
+from buildkite_assets.warehouse import Warehouse
+from buildkite_assets.warehouse.derive import derive_days, derive_whole, in_order
+from buildkite_assets.warehouse.preview import count_rows
+
+BUILDS = 1_000_000
+JOBS_PER_BUILD = 10
+DAYS = 90
+_FIRST_DAY = date(2026, 8, 1)
+_LIMITS = ("SET threads = 2", "SET memory_limit = '4GB'")
+_RULES = Rules(
+    time_zone="Europe/Berlin",
+    prices=(Price(0.08, queue="queue-1", billed_seconds=60), Price(0.01, tag="os=linux")),
+)
+
+_PIPELINES = """
+INSERT INTO pipelines BY NAME
+SELECT
+    md5('p' || n)::UUID AS pipeline_id,
+    md5('o')::UUID AS organization_id,
+    'pipeline-' || n AS slug,
+    'main' AS default_branch
+FROM range(200) AS r(n)
+"""
+_BUILDS = """
+INSERT INTO builds BY NAME
+SELECT
+    md5('b' || n)::UUID AS build_id,
+    md5('o')::UUID AS organization_id,
+    md5('p' || n % 200)::UUID AS pipeline_id,
+    'pipeline-' || n % 200 AS pipeline_slug,
+    n // 200 AS number,
+    if(hash(n, 1) % 8 = 0, 'failed', if(hash(n, 1) % 20 = 1, 'canceled', 'passed')) AS state,
+    hash(n, 2) % 50 = 0 AS blocked,
+    if(hash(n, 3) % 3 = 0, 'main', 'topic-' || hash(n, 4) % 500) AS branch,
+    md5('c' || n // 3)[:12] AS commit,
+    'webhook' AS source,
+    $first_day::TIMESTAMP + to_microseconds((n * $seconds * 1e6 / $builds)::BIGINT) AS created_at,
+    created_at + INTERVAL 2 SECOND AS started_at,
+    created_at + to_seconds(900 + hash(n, 5) % 900) AS finished_at,
+    if(hash(n, 6) % 10 = 0, md5('b' || n - 1)::UUID, NULL) AS triggered_from_build_id,
+    created_at + INTERVAL 40 DAY AS synced_at
+FROM range($builds) AS r(n)
+"""
+_JOBS = """
+INSERT INTO jobs BY NAME
+SELECT
+    md5('j' || n)::UUID AS job_id,
+    md5('b' || n // $per_build)::UUID AS build_id,
+    md5('o')::UUID AS organization_id,
+    $first_day::TIMESTAMP
+        + to_microseconds((n // $per_build * $seconds * 1e6 / $builds)::BIGINT) AS build_created_at,
+    if(place = 6 AND hash(n, 1) % 4 = 0, 'manual', 'script') AS type,
+    'step-' || if(is_retry, place - 1, place) AS step_key,
+    if(is_retried OR hash(n, 2) % 50 = 0, 'failed', 'passed') AS state,
+    if(state = 'failed', if(hash(n, 3) % 10 = 0, -1, 1), 0) AS exit_status,
+    is_retried AS retried,
+    if(is_retried, md5('j' || n + 1)::UUID, NULL) AS retried_in_job_id,
+    if(is_retried, 'automatic', NULL) AS retry_type,
+    md5('a' || hash(n, 4) % 3000)::UUID AS agent_id,
+    ['os=linux', 'size=' || hash(n, 5) % 4] AS agent_meta_data,
+    ['queue=queue-' || hash(n, 6) % 6] AS agent_query_rules,
+    'make step-' || place AS command,
+    build_created_at AS created_at,
+    build_created_at + to_milliseconds(place // 3 * 240000 + hash(n, 7) % 5000) AS runnable_at,
+    runnable_at + to_milliseconds(hash(n, 8) % 60000) AS started_at,
+    started_at + to_milliseconds(hash(n, 9) % 240000) AS finished_at,
+    if(type = 'manual', runnable_at, NULL) AS unblocked_at,
+    build_created_at + INTERVAL 40 DAY AS synced_at
+FROM (
+    SELECT
+        n,
+        n % $per_build AS place,
+        place = 8 AND hash(n // $per_build, 10) % 5 = 0 AS is_retried,
+        place = 9 AND hash(n // $per_build, 10) % 5 = 0 AS is_retry
+    FROM range($builds * $per_build) AS r(n)
+)
+"""
+
+
+def main(builds: int = BUILDS) -> None:
+    """Print the seconds that each table takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = Warehouse(Path(folder) / "bench.duckdb")
+        with warehouse.transaction() as connection:
+            _fill(connection, builds)
+        print(f"{builds:,} builds, {builds * JOBS_PER_BUILD:,} jobs, {DAYS} days; 2 threads, 4 GB")
+        print(f"{'table':<22}{'rows':>12}{'all, s':>10}{'one day, s':>12}")
+        days = [_FIRST_DAY + timedelta(days=n) for n in range(DAYS)]
+        whole = one_day = 0.0
+        for table in in_order(derived_tables()):
+            seconds, rows = _recompute(warehouse, table.name, days)
+            whole += seconds
+            line = f"{table.name:<22}{rows:>12,}{seconds:>10.2f}"
+            if table.is_daily:
+                day_seconds, _ = _recompute(warehouse, table.name, [days[DAYS // 2]])
+                one_day += day_seconds
+                line += f"{day_seconds:>12.2f}"
+            print(line, flush=True)
+        print(f"{'total':<34}{whole:>10.2f}{one_day:>12.2f}")
+        size = (warehouse.folder / "working.duckdb").stat().st_size / 1e9
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(f"file {size:.2f} GB, peak memory {peak:.2f} GB")
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, builds: int) -> None:
+    for limit in _LIMITS:
+        connection.execute(limit)
+    values = {"builds": builds, "first_day": _FIRST_DAY, "seconds": DAYS * 86_400}
+    connection.execute(_PIPELINES)
+    connection.execute(_BUILDS, values)
+    connection.execute(_JOBS, {**values, "per_build": JOBS_PER_BUILD})
+
+
+def _recompute(warehouse: Warehouse, name: str, days: list[date]) -> tuple[float, int]:
+    """Seconds from opening the file to the commit, and the table's rows."""
+    table = next(table for table in derived_tables() if table.name == name)
+    parameters = _RULES.parameters()
+    begin = time.monotonic()
+    with warehouse.transaction() as connection:
+        for limit in _LIMITS:
+            connection.execute(limit)
+        if table.is_daily:
+            derive_days(connection, table, days, derived_tables(), parameters)
+        else:
+            derive_whole(connection, table, derived_tables(), parameters)
+    seconds = time.monotonic() - begin
+    with warehouse.transaction() as connection:
+        return seconds, count_rows(connection, table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+/*
+One row per build: what came of it, and where its time went.
+
+`wall_seconds` is what the clock on the wall says, `elapsed_seconds` what Buildkite's own times
+say. Neither is how long people wait for machines: a block that nobody lifts over night, or a retry
+of last week's build, lies in both. `active_seconds` is without them: the length of
+`build_active_periods`. What stood still for a block is `blocked_seconds`.
+
+A build is never final: a retry or an unblock reopens it, and moves its start and its end. Builds
+that Buildkite no longer has (retention, a deleted pipeline) stay: they happened.
+
+Key: build_id
+Recomputed: by day
+
+Columns:
+  build_id                       UUID       Buildkite's id of the build.
+  organization_id                UUID       The organization that it belongs to.
+  pipeline_id                    UUID       The pipeline; NULL while no pipeline of its slug is
+                                            known.
+  pipeline_slug                  VARCHAR    The pipeline's present slug, else the one when read.
+  number                         BIGINT     Its number in the pipeline.
+  day                            DATE       The UTC day of its creation; the partition.
+  branch                         VARCHAR    The branch that was built.
+  commit                         VARCHAR    The commit that was built.
+  source                         VARCHAR    What started it.
+  is_default_branch              BOOLEAN    Whether it built the pipeline's default branch itself,
+                                            not a pull request or a merge queue; NULL where the
+                                            pipeline has no default branch or is not known.
+  is_merge_queue                 BOOLEAN    Whether a merge queue started it.
+  state                          VARCHAR    As Buildkite spells it.
+  outcome                        VARCHAR    passed, failed, canceled, not_run (skipped too) or
+                                            unfinished.
+  is_open                        BOOLEAN    Whether it goes on by itself: its figures will change.
+  is_blocked                     BOOLEAN    Whether it stands at a block; `outcome` is then that of
+                                            the work so far, and nothing behind the block was done.
+  created_at                     TIMESTAMP  When it was created.
+  started_at                     TIMESTAMP  When it started, the last time.
+  first_job_started_at           TIMESTAMP  When its first job started, whatever reopened it later.
+  finished_at                    TIMESTAMP  When it finished; NULL while open.
+  synced_at                      TIMESTAMP  When Buildkite last told of it.
+  wall_seconds                   DOUBLE     From creation to end.
+  elapsed_seconds                DOUBLE     From its latest start to its end.
+  active_seconds                 DOUBLE     During which a job waited for an agent or ran, so far;
+                                            NULL where none has run.
+  blocked_seconds                DOUBLE     During which it stood still for blocks, so far.
+  time_to_first_failure_seconds  DOUBLE     Of a failed build: from creation until it was failing.
+  agent_seconds                  DOUBLE     That agents ran its jobs, all attempts, so far.
+  wasted_agent_seconds           DOUBLE     Those of attempts that were retried or canceled, and all
+                                            of a canceled build.
+  script_jobs                    BIGINT     Attempts of script jobs.
+  retried_jobs                   BIGINT     Attempts that were retried.
+  triggered_from_build_id        UUID       The build whose trigger step started it.
+  rebuilt_from_build_id          UUID       The build that it repeats.
+*/
+WITH work AS (
+    SELECT
+        build_id,
+        min(started_at) AS first_job_started_at,
+        coalesce(sum(run_seconds), 0) AS agent_seconds,
+        coalesce(sum(wasted_seconds), 0) AS wasted_agent_seconds,
+        count(*) AS script_jobs,
+        count(*) FILTER (NOT is_last_attempt) AS retried_jobs
+    FROM job_runs
+    WHERE day >= $from_day AND day < $to_day
+    GROUP BY build_id
+),
+activity AS (
+    SELECT build_id, sum(seconds) AS active_seconds
+    FROM build_active_periods
+    WHERE day >= $from_day AND day < $to_day
+    GROUP BY build_id
+),
+gaps AS (
+    SELECT build_id, waited_from, max(blocked_seconds) AS blocked_seconds
+    FROM block_waits
+    WHERE day >= $from_day AND day < $to_day
+    GROUP BY ALL
+),
+blocking AS (
+    SELECT build_id, sum(blocked_seconds) AS blocked_seconds FROM gaps GROUP BY build_id
+)
+SELECT
+    builds.build_id,
+    builds.organization_id,
+    builds.pipeline_id,
+    coalesce(pipelines.slug, builds.pipeline_slug) AS pipeline_slug,
+    builds.number,
+    builds.created_at::DATE AS day,
+    builds.branch,
+    builds.commit,
+    builds.source,
+    builds.branch = nullif(pipelines.default_branch, '')
+        AND builds.pull_request_id IS NULL
+        AND builds.merge_queue_base_branch IS NULL AS is_default_branch,
+    builds.merge_queue_base_branch IS NOT NULL
+        OR coalesce(starts_with(builds.branch, 'gh-readonly-queue/'), false) AS is_merge_queue,
+    builds.state,
+    CASE
+        WHEN builds.state IN ('passed', 'failed', 'canceled') THEN builds.state
+        WHEN builds.state IN ('skipped', 'not_run') THEN 'not_run'
+        ELSE 'unfinished'
+    END AS outcome,
+    outcome = 'unfinished' AS is_open,
+    coalesce(builds.blocked, false) AS is_blocked,
+    builds.created_at,
+    builds.started_at,
+    work.first_job_started_at,
+    builds.finished_at,
+    builds.synced_at,
+    if(
+        builds.finished_at < builds.created_at, 0, epoch(builds.finished_at - builds.created_at)
+    ) AS wall_seconds,
+    if(
+        builds.finished_at < builds.started_at, 0, epoch(builds.finished_at - builds.started_at)
+    ) AS elapsed_seconds,
+    activity.active_seconds,
+    coalesce(blocking.blocked_seconds, 0) AS blocked_seconds,
+    CASE
+        WHEN builds.state != 'failed' THEN NULL
+        WHEN coalesce(builds.failing_at, builds.finished_at) < builds.created_at THEN 0
+        ELSE epoch(coalesce(builds.failing_at, builds.finished_at) - builds.created_at)
+    END AS time_to_first_failure_seconds,
+    coalesce(work.agent_seconds, 0) AS agent_seconds,
+    coalesce(work.wasted_agent_seconds, 0) AS wasted_agent_seconds,
+    coalesce(work.script_jobs, 0) AS script_jobs,
+    coalesce(work.retried_jobs, 0) AS retried_jobs,
+    builds.triggered_from_build_id,
+    builds.rebuilt_from_build_id
+FROM builds
+LEFT JOIN pipelines USING (pipeline_id)
+LEFT JOIN work USING (build_id)
+LEFT JOIN activity USING (build_id)
+LEFT JOIN blocking USING (build_id)
+WHERE builds.created_at >= $from_day AND builds.created_at < $to_day

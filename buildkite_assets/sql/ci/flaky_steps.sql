@@ -1,0 +1,105 @@
+/*
+One row per step that was flaky within the last 30 days of builds.
+
+Two signals: a job failed and passed when it was retried in the same build; or it ended failed in
+one build and passed in another of the same commit. Failures of the infrastructure count for
+neither, nor do builds most of whose jobs failed. Only retried jobs can show the first signal:
+where `retry_coverage` is low, the rate is a lower bound.
+
+Key: organization_id, pipeline_id, pipeline_slug, step
+Recomputed: whole
+
+Columns:
+  organization_id         UUID       The organization.
+  pipeline_id             UUID       The pipeline; NULL while no pipeline of its slug is known.
+  pipeline_slug           VARCHAR    The pipeline's present slug, else the one when read.
+  step                    VARCHAR    The step's key, else its label, else its command.
+  window_from             DATE       The first UTC day of builds that counts.
+  window_to               DATE       The last one: the newest build's.
+  jobs                    BIGINT     Logical jobs that ended passed or failed: what the rate stands
+                                     on.
+  flaky_jobs              BIGINT     Those of them that show a signal.
+  flake_rate              DOUBLE     Flaky jobs, of all that ended passed or failed.
+  retry_flaky_jobs        BIGINT     Jobs that failed and passed when retried.
+  same_commit_flaky_jobs  BIGINT     Jobs that failed while another build of the commit passed.
+  code_failures           BIGINT     Jobs whose code failed at the first attempt: what the coverage
+                                     stands on.
+  retry_coverage          DOUBLE     Those of them that were retried.
+  first_flaky_at          TIMESTAMP  When a flaky job first ended.
+  last_flaky_at           TIMESTAMP  When a flaky job last ended.
+  is_recovered            BOOLEAN    Whether no flaky job was built on the last 7 days, though the
+                                     step ran on them.
+  wasted_minutes          DOUBLE     What its flaky failures took of agents.
+*/
+WITH newest AS (
+    SELECT max(day) AS window_to FROM build_runs
+),
+chains AS (
+    SELECT
+        job_retry_chains.*,
+        build_runs.commit,
+        window_to,
+        job_retry_chains.day > window_to - 7 AS is_recent
+    FROM job_retry_chains
+    JOIN build_runs USING (build_id)
+    CROSS JOIN newest
+    WHERE job_retry_chains.day > window_to - 30 AND last_outcome IN ('passed', 'failed')
+),
+passed_commits AS (
+    SELECT DISTINCT pipeline_id, pipeline_slug, logical_job_key, commit
+    FROM chains
+    WHERE last_outcome = 'passed' AND commit != 'HEAD'
+),
+signals AS (
+    SELECT
+        chains.*,
+        last_outcome = 'failed' AND failure_class IN ('code', 'timeout') AND NOT is_mass_failure
+        AND passed_commits.commit IS NOT NULL AS is_same_commit_flaky,
+        is_flaky OR is_same_commit_flaky AS shows_signal
+    FROM chains
+    LEFT JOIN passed_commits
+        ON passed_commits.pipeline_id IS NOT DISTINCT FROM chains.pipeline_id
+        AND passed_commits.pipeline_slug = chains.pipeline_slug
+        AND passed_commits.logical_job_key = chains.logical_job_key
+        AND passed_commits.commit = chains.commit
+),
+counted AS (
+    SELECT
+        organization_id,
+        pipeline_id,
+        pipeline_slug,
+        step,
+        window_to,
+        count(*) AS jobs,
+        count(*) FILTER (shows_signal) AS flaky_jobs,
+        count(*) FILTER (is_flaky) AS retry_flaky_jobs,
+        count(*) FILTER (is_same_commit_flaky) AS same_commit_flaky_jobs,
+        count(*) FILTER (first_outcome = 'failed' AND NOT is_infra) AS code_failures,
+        count(*) FILTER (first_outcome = 'failed' AND NOT is_infra AND is_retried) AS covered,
+        min(last_finished_at) FILTER (shows_signal) AS first_flaky_at,
+        max(last_finished_at) FILTER (shows_signal) AS last_flaky_at,
+        bool_or(is_recent) AND NOT bool_or(is_recent AND shows_signal) AS is_recovered,
+        sum(if(is_same_commit_flaky, agent_seconds, flaky_seconds)) AS wasted_seconds
+    FROM signals
+    GROUP BY ALL
+    HAVING bool_or(shows_signal)
+)
+SELECT
+    organization_id,
+    pipeline_id,
+    pipeline_slug,
+    step,
+    window_to - 29 AS window_from,
+    window_to,
+    jobs,
+    flaky_jobs,
+    flaky_jobs / jobs AS flake_rate,
+    retry_flaky_jobs,
+    same_commit_flaky_jobs,
+    code_failures,
+    covered / nullif(code_failures, 0) AS retry_coverage,
+    first_flaky_at,
+    last_flaky_at,
+    is_recovered,
+    wasted_seconds / 60 AS wasted_minutes
+FROM counted

@@ -1,0 +1,99 @@
+/*
+One row per pipeline and local day on which builds of it were created.
+
+Days are those of the rules' time zone. Percentiles come from the builds themselves; each has the
+number that it stands on. How long until green counts passed builds, how long until people know
+counts all that passed or failed. Canceled builds and those that never ran are no failures.
+
+Key: organization_id, pipeline_id, pipeline_slug, local_day
+Recomputed: whole
+
+Columns:
+  local_day                  DATE     The day of the builds' creation, in the rules' time zone.
+  organization_id            UUID     The organization.
+  pipeline_id                UUID     The pipeline; NULL while no pipeline of its slug is known.
+  pipeline_slug              VARCHAR  The pipeline's present slug, else the one when read.
+  builds                     BIGINT   Builds created.
+  passed_builds              BIGINT   Those that passed.
+  failed_builds              BIGINT   Those that failed.
+  canceled_builds            BIGINT   Those that were canceled.
+  not_run_builds             BIGINT   Those that never ran: skipped, or filtered out.
+  open_builds                BIGINT   Those that still go on: the day's figures will change.
+  blocked_builds             BIGINT   Those that stand at a block, whatever their outcome so far.
+  is_final                   BOOLEAN  Whether no build is open and each was last read 30 days after
+                                      the day or later; a retry may reopen one all the same.
+  verdicts                   BIGINT   Builds that passed or failed: what `success_rate` stands on.
+  success_rate               DOUBLE   Passed, of those that passed or failed.
+  ended_builds               BIGINT   Builds that passed, failed or were canceled: what
+                                      `canceled_rate` stands on.
+  canceled_rate              DOUBLE   Canceled, of those that passed, failed or were canceled.
+  green_builds               BIGINT   Passed builds with jobs: what time to green stands on.
+  green_p50_seconds          DOUBLE   Active time of passed builds, median.
+  green_p75_seconds          DOUBLE   … 75th percentile.
+  green_p90_seconds          DOUBLE   … 90th percentile.
+  green_p95_seconds          DOUBLE   … 95th percentile.
+  signal_p50_seconds         DOUBLE   Wall time of builds that passed or failed (`verdicts` of
+                                      them), blocks included, median.
+  signal_p90_seconds         DOUBLE   … 90th percentile.
+  first_failure_p50_seconds  DOUBLE   From creation until failing, median of the failed builds.
+  agent_hours                DOUBLE   That agents ran the builds' jobs.
+  wasted_share               DOUBLE   The share of it whose result nobody used; NULL if none ran.
+*/
+WITH dated AS (
+    SELECT
+        *,
+        (created_at AT TIME ZONE 'UTC' AT TIME ZONE $time_zone)::DATE AS local_day,
+        outcome IN ('passed', 'failed') AS is_verdict
+    FROM build_runs
+),
+counted AS (
+    SELECT
+        local_day,
+        organization_id,
+        pipeline_id,
+        pipeline_slug,
+        count(*) AS builds,
+        count(*) FILTER (outcome = 'passed') AS passed_builds,
+        count(*) FILTER (outcome = 'failed') AS failed_builds,
+        count(*) FILTER (outcome = 'canceled') AS canceled_builds,
+        count(*) FILTER (outcome = 'not_run') AS not_run_builds,
+        count(*) FILTER (is_open) AS open_builds,
+        count(*) FILTER (is_blocked) AS blocked_builds,
+        min(synced_at) AS least_synced_at,
+        count(active_seconds) FILTER (outcome = 'passed') AS green_builds,
+        quantile_cont(active_seconds, [0.5, 0.75, 0.9, 0.95]) FILTER (outcome = 'passed') AS green,
+        quantile_cont(wall_seconds, [0.5, 0.9]) FILTER (is_verdict) AS signal,
+        quantile_cont(time_to_first_failure_seconds, 0.5) AS first_failure_p50_seconds,
+        sum(agent_seconds) AS agent_seconds,
+        sum(wasted_agent_seconds) AS wasted_agent_seconds
+    FROM dated
+    GROUP BY ALL
+)
+SELECT
+    local_day,
+    organization_id,
+    pipeline_id,
+    pipeline_slug,
+    builds,
+    passed_builds,
+    failed_builds,
+    canceled_builds,
+    not_run_builds,
+    open_builds,
+    blocked_builds,
+    open_builds = 0 AND least_synced_at >= local_day + INTERVAL 31 DAY AS is_final,
+    passed_builds + failed_builds AS verdicts,
+    passed_builds / nullif(verdicts, 0) AS success_rate,
+    verdicts + canceled_builds AS ended_builds,
+    canceled_builds / nullif(ended_builds, 0) AS canceled_rate,
+    green_builds,
+    green[1] AS green_p50_seconds,
+    green[2] AS green_p75_seconds,
+    green[3] AS green_p90_seconds,
+    green[4] AS green_p95_seconds,
+    signal[1] AS signal_p50_seconds,
+    signal[2] AS signal_p90_seconds,
+    first_failure_p50_seconds,
+    agent_seconds / 3600 AS agent_hours,
+    wasted_agent_seconds / nullif(agent_seconds, 0) AS wasted_share
+FROM counted

@@ -1,0 +1,463 @@
+"""Tables whose rows stand on one build: worked examples, each small enough for paper."""
+
+from datetime import date
+
+import pytest
+
+from .history import History, at
+
+
+@pytest.fixture
+def history() -> History:
+    return History()
+
+
+def one(history: History, table: str, *columns: str) -> object:
+    [row] = history.derive(table).rows(table, *columns)
+    return row
+
+
+# job_runs
+
+
+def test_the_wait_for_an_agent_begins_when_the_job_is_runnable(history: History) -> None:
+    """Created with the build at 10:00, held back until 10:20, begun 10:22, ended 10:30.
+
+    It waited 120 s for an agent (not 1,320 s since its creation), and ran 480 s.
+    """
+    build = history.build(history.pipeline(), "10:00")
+    history.job(build, "test", "10:20", "10:22", "10:30", scheduled_at="10:00")
+    assert one(history, "job_runs", "queue_seconds", "run_seconds", "censored_queue_seconds") == (
+        120,
+        480,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "gave_up_after"),
+    [
+        ({"state": "canceled", "finished_at": "10:45"}, 2700),
+        ({"state": "expired", "expired_at": "2026-12-02 10:00"}, 30 * 86400),
+        ({"state": "scheduled", "synced_at": "11:00"}, 3600),
+    ],
+)
+def test_a_job_that_never_started_waited_at_least_until_it_was_given_up(
+    history: History, columns: dict[str, str], gave_up_after: float
+) -> None:
+    """Runnable at 10:00; ended, expired or last told of so many seconds later."""
+    build = history.build(history.pipeline(), "10:00", "canceled")
+    history.job(build, "test", "10:00", **columns)
+    assert one(history, "job_runs", "queue_seconds", "censored_queue_seconds", "run_seconds") == (
+        None,
+        gave_up_after,
+        None,
+    )
+
+
+def test_clocks_that_disagree_give_no_negative_durations(history: History) -> None:
+    build = history.build(history.pipeline(), "10:00", finished_at="09:59", started_at="10:01")
+    history.job(build, "test", "10:02", "10:01", "10:00")
+    history.derive("build_runs")
+    assert history.rows("job_runs", "queue_seconds", "run_seconds") == [(0, 0)]
+    assert history.rows("build_runs", "wall_seconds", "elapsed_seconds") == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("state", "columns", "outcome", "failure_class"),
+    [
+        ("passed", {}, "passed", None),
+        ("failed", {"exit_status": 1}, "failed", "code"),
+        ("failed", {"exit_status": -1}, "failed", "infra"),
+        ("failed", {"exit_status": 255, "signal_reason": "agent_stop"}, "failed", "infra"),
+        ("failed", {"exit_status": 137, "signal_reason": "cancel"}, "failed", "code"),
+        ("timed_out", {"exit_status": -1}, "failed", "timeout"),
+        ("expired", {}, "failed", "expired"),
+        ("canceled", {"exit_status": -1}, "canceled", "canceled"),
+        ("broken", {}, "not_run", None),
+        ("skipped", {}, "not_run", None),
+        ("limited", {}, "unfinished", None),
+        ("limiting", {}, "unfinished", None),
+        ("a state of tomorrow", {}, "unfinished", None),
+    ],
+)
+def test_outcome_and_failure_class_of_a_job(
+    history: History,
+    state: str,
+    columns: dict[str, str],
+    outcome: str,
+    failure_class: str | None,
+) -> None:
+    build = history.build(history.pipeline(), "10:00")
+    history.job(build, "test", "10:00", "10:01", "10:02", state, **columns)
+    assert one(history, "job_runs", "outcome", "failure_class") == (outcome, failure_class)
+
+
+def test_a_soft_failure_is_a_failed_job_of_a_passed_build(history: History) -> None:
+    """Trap 9: the job's state is failed although the build passes."""
+    build = history.build(history.pipeline(), "10:00", "passed")
+    history.job(build, "lint", "10:00", "10:01", "10:02", "failed", soft_failed=True)
+    history.derive("build_runs")
+    assert history.rows("job_runs", "outcome", "is_soft_failed") == [("failed", True)]
+    assert history.rows("build_runs", "outcome") == ["passed"]
+
+
+def test_only_script_jobs_have_rows(history: History) -> None:
+    """Traps 6 to 8: waiters always pass, and a trigger lasts as long as its child, or for ever."""
+    build = history.build(history.pipeline(), "10:00")
+    for kind in ("waiter", "manual", "trigger"):
+        history.job(build, "x", "10:00", "10:00", "11:00", type=kind)
+    history.job(build, "stuck", "10:00", "10:00", None, "running", type="trigger")
+    history.job(build, "test", "10:00", "10:01", "10:02")
+    history.derive("build_runs")
+    assert history.rows("job_runs", "step") == ["test"]
+    assert history.rows("build_runs", "agent_seconds", "active_seconds", "script_jobs") == [
+        (60, 120, 1)
+    ]
+
+
+def test_the_queue_is_the_jobs_own_then_the_one_it_asks_for_then_default(history: History) -> None:
+    build = history.build(history.pipeline(), "10:00")
+    history.job(build, "a", queue_id=history.queue("macos"), agent_query_rules=["queue=other"])
+    history.job(build, "b", agent_query_rules=["os=linux", "queue=gpu"])
+    history.job(build, "c", agent_query_rules=["os=linux"])
+    history.job(build, "d")
+    history.derive("job_runs")
+    assert history.rows("job_runs", "step", "queue_key") == [
+        ("a", "macos"),
+        ("b", "gpu"),
+        ("c", "default"),
+        ("d", "default"),
+    ]
+
+
+def test_the_same_job_of_two_builds_has_the_same_key_and_its_siblings_have_others(
+    history: History,
+) -> None:
+    """Trap 25: parallel jobs and matrix values are jobs of their own; labels have emoji."""
+    pipeline = history.pipeline()
+    for _ in range(2):
+        build = history.build(pipeline, "10:00")
+        history.job(build, "t", parallel_group_index=0, parallel_group_total=2)
+        history.job(build, "t", parallel_group_index=1, parallel_group_total=2)
+        history.job(build, "t", matrix='{"os":"linux"}')
+        history.job(build, "", step_key=None, name=":rocket: ship %n")
+        history.job(build, "", step_key=None, name=None, command="make all")
+    history.derive("job_runs")
+    keys = history.rows("job_runs", "logical_job_key")
+    assert keys[:5] == ["t · 0", "t · 1", 't · {"os":"linux"}', ":rocket: ship %n", "make all"]
+    assert keys[5:] == keys[:5]
+
+
+def test_attempts_are_counted_along_their_links(history: History) -> None:
+    """Three attempts; the second's `created_at` is later than the build's (trap 14)."""
+    build = history.build(history.pipeline(), "10:00")
+    first = history.job(build, "t", "10:00", "10:01", "10:02", "failed")
+    third = history.job(build, "t", "10:20", "10:21", "10:22", created_at="10:20")
+    second = history.job(
+        build, "t", "10:10", "10:11", "10:12", "failed", created_at="10:10", scheduled_at="10:00"
+    )
+    history.retry(first, second)
+    history.retry(second, third, "manual")
+    history.derive("job_runs")
+    assert history.rows(
+        "job_runs", "job_id", "attempt_no", "is_last_attempt", "logical_job_id"
+    ) == [
+        (first, 1, False, first),
+        (third, 3, True, first),
+        (second, 2, False, first),
+    ]
+
+
+def test_an_attempt_whose_retry_is_missing_is_not_the_last(history: History) -> None:
+    """Trap 5: without `include_retried_jobs` attempts are missing; links point nowhere."""
+    build = history.build(history.pipeline(), "10:00")
+    lonely = history.job(build, "t", "10:00", "10:01", "10:02", "failed")
+    history.retry(lonely, history.pipeline("unrelated"))
+    assert one(history, "job_runs", "attempt_no", "is_last_attempt") == (1, False)
+
+
+def test_what_a_build_lost_is_left_out_and_what_vanished_with_it_stays(history: History) -> None:
+    """Trap 22: retention removes builds from Buildkite, never from history."""
+    pipeline = history.pipeline()
+    gone = history.build(pipeline, "10:00", absent_since="2026-12-01 00:00")
+    history.job(gone, "kept", absent_since="2026-12-01 00:00")
+    history.job(gone, "lost before", absent_since="2026-11-20 00:00")
+    there = history.build(pipeline, "10:00")
+    history.job(there, "lost", absent_since="2026-11-20 00:00")
+    history.job(there, "there")
+    history.derive("job_runs", "build_runs")
+    assert history.rows("job_runs", "step") == ["kept", "there"]
+    assert len(history.rows("build_runs")) == 2
+
+
+def test_agent_time_is_wasted_by_retries_cancellations_and_canceled_builds(
+    history: History,
+) -> None:
+    """Runs of 60 s: one retried, one canceled, one good. In a canceled build all are wasted.
+
+    A canceled job that ran still cost, and made its build longer (trap 20).
+    """
+    pipeline = history.pipeline()
+    build = history.build(pipeline, "10:00", "failed")
+    first = history.job(build, "a", "10:00", "10:00", "10:01", "failed")
+    history.retry(first, history.job(build, "a", "10:01", "10:01", "10:02"))
+    history.job(build, "b", "10:02", "10:02", "10:03", "canceled")
+    canceled = history.build(pipeline, "11:00", "canceled")
+    history.job(canceled, "a", "11:00", "11:00", "11:01")
+    history.job(canceled, "b", "11:00", None, "11:01", "canceled")
+    history.derive("build_runs")
+    columns = ("agent_seconds", "wasted_agent_seconds", "active_seconds", "retried_jobs")
+    assert history.rows("build_runs", *columns) == [(180, 120, 180, 1), (60, 60, 60, 0)]
+    assert history.rows("job_runs", "wasted_seconds") == [60, 0, 60, 60, None]
+
+
+# build_runs and block_waits
+
+
+def test_a_block_of_two_hours_is_neither_active_nor_forgotten(history: History) -> None:
+    """Work 10:00-10:30, block lifted at 12:30, work 12:30-13:00: wall 3 h.
+
+    Active 1 h, blocked 2 h. The unblock moved `started_at` to 12:30, so elapsed is 30 min (trap 3).
+    """
+    build = history.build(history.pipeline(), "10:00", started_at="12:30", finished_at="13:00")
+    history.job(build, "test", "10:00", "10:01", "10:30")
+    history.job(build, "ok?", state="unblocked", type="manual", unblocked_at="12:30")
+    history.job(build, "ship", "12:30", "12:31", "13:00")
+    history.derive("build_runs")
+    columns = ("wall_seconds", "elapsed_seconds", "active_seconds", "blocked_seconds")
+    assert history.rows("build_runs", *columns) == [(10_800, 1_800, 3_600, 7_200)]
+    assert history.rows("build_runs", "first_job_started_at") == [at("10:01").replace(tzinfo=None)]
+
+
+def test_a_block_behind_which_other_work_goes_on_costs_nothing(history: History) -> None:
+    """Lifted at 10:20, in the middle of work from 10:00 to 10:30."""
+    build = history.build(history.pipeline(), "10:00", finished_at="10:40")
+    history.job(build, "slow", "10:00", "10:00", "10:30")
+    history.job(build, "ok?", state="unblocked", type="manual", unblocked_at="10:20")
+    assert one(history, "block_waits", "blocked_seconds") == 0
+
+
+def test_blocks_of_one_gap_count_once_and_of_two_gaps_twice(history: History) -> None:
+    """Work to 10:10; blocks lifted 10:20 and 10:30; work to 10:40; a block lifted 10:45.
+
+    Per block 600, 1,200 and 300 s; the build stood still 1,200 + 300 s.
+    """
+    build = history.build(history.pipeline(), "10:00", finished_at="10:50")
+    history.job(build, "a", "10:00", "10:00", "10:10")
+    for unblocked_at in ("10:20", "10:30", "10:45"):
+        history.job(build, "ok?", state="unblocked", type="manual", unblocked_at=unblocked_at)
+    history.job(build, "b", "10:30", "10:30", "10:40")
+    history.derive("build_runs")
+    assert history.rows("block_waits", "blocked_seconds") == [600, 1_200, 300]
+    assert history.rows("build_runs", "blocked_seconds") == [1_500]
+
+
+def test_a_block_before_all_work_counts_from_the_builds_creation(history: History) -> None:
+    build = history.build(history.pipeline(), "10:00", finished_at="10:20")
+    history.job(build, "ok?", state="unblocked", type="manual", unblocked_at="10:05")
+    history.job(build, "a", "10:05", "10:06", "10:20")
+    assert one(history, "block_waits", "blocked_seconds") == 300
+
+
+def test_an_open_block_counts_until_buildkite_last_told_of_it(history: History) -> None:
+    """Work ended 10:10, last told at 11:10; the state so far is passed, yet it is blocked.
+
+    While a job still runs beside it, the build does not stand still.
+    """
+    pipeline = history.pipeline()
+    for is_busy in (False, True):
+        build = history.build(pipeline, "10:00", "passed", blocked=True, synced_at="11:10")
+        history.job(build, "a", "10:00", "10:00", "10:10")
+        history.job(build, "ok?", state="blocked", type="manual")
+        if is_busy:
+            history.job(build, "b", "10:00", "10:00", None, "running")
+    history.derive("build_runs")
+    assert history.rows("block_waits", "is_open", "blocked_seconds") == [(True, 3_600), (True, 0)]
+    assert history.rows("build_runs", "outcome", "is_blocked", "blocked_seconds") == [
+        ("passed", True, 3_600),
+        ("passed", True, 0),
+    ]
+
+
+def test_a_block_that_nobody_met_has_no_wait(history: History) -> None:
+    build = history.build(history.pipeline(), "10:00", "failed", finished_at="10:10")
+    history.job(build, "ok?", state="blocked_failed", type="manual")
+    assert one(history, "block_waits", "is_open", "blocked_seconds") == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "is_open"),
+    [
+        ("passed", "passed", False),
+        ("failed", "failed", False),
+        ("canceled", "canceled", False),
+        ("skipped", "not_run", False),
+        ("not_run", "not_run", False),
+        ("running", "unfinished", True),
+        ("failing", "unfinished", True),
+        ("canceling", "unfinished", True),
+        ("creating", "unfinished", True),
+    ],
+)
+def test_outcome_of_a_build(history: History, state: str, outcome: str, is_open: bool) -> None:  # noqa: FBT001 - a table of cases
+    """Traps 1 and 2: skipped and not_run builds are there, though they never start."""
+    history.build(history.pipeline(), "10:00", state)
+    columns = ("outcome", "is_open", "wall_seconds", "elapsed_seconds", "active_seconds")
+    assert one(history, "build_runs", *columns) == (outcome, is_open, None, None, None)
+
+
+def test_the_first_failure_is_when_the_build_was_failing(history: History) -> None:
+    """Failing after 5 min, finished after 20; without `failing_at` its end counts.
+
+    `failing_at` stays when a retry passes, so it says nothing of a passed build.
+    """
+    pipeline = history.pipeline()
+    history.build(pipeline, "10:00", "failed", failing_at="10:05", finished_at="10:20")
+    history.build(pipeline, "10:00", "failed", finished_at="10:20")
+    history.build(pipeline, "10:00", "passed", failing_at="10:05", finished_at="10:20")
+    history.derive("build_runs")
+    assert history.rows("build_runs", "time_to_first_failure_seconds") == [300, 1_200, None]
+
+
+def test_the_default_branch_is_neither_a_pull_request_nor_a_merge_queue(history: History) -> None:
+    """Traps 13 and 21: merge queues build their own branches; a default branch may be missing."""
+    web, bare = history.pipeline(), history.pipeline("bare", default_branch=None)
+    history.build(web, "10:00")
+    history.build(web, "10:01", branch="topic")
+    history.build(web, "10:02", pull_request_id="7")
+    history.build(
+        web, "10:03", branch="gh-readonly-queue/main/pr-1", merge_queue_base_branch="main"
+    )
+    history.build(bare, "10:04")
+    history.build(None, "10:05")
+    history.derive("build_runs")
+    assert history.rows("build_runs", "is_default_branch", "is_merge_queue") == [
+        (True, False),
+        (False, False),
+        (False, False),
+        (False, True),
+        (None, False),
+        (None, False),
+    ]
+
+
+def test_a_renamed_pipeline_has_one_slug_and_a_renamed_default_branch_counts(
+    history: History,
+) -> None:
+    """Traps 21 and 24: builds were read as `web`; the pipeline is now `shop`, its main `trunk`."""
+    shop = history.pipeline("shop", "trunk")
+    history.build(shop, "10:00", pipeline_slug="web", branch="trunk")
+    history.build(None, "10:00", pipeline_slug="unknown")
+    history.derive("build_runs")
+    assert history.rows("build_runs", "pipeline_slug", "is_default_branch") == [
+        ("shop", True),
+        ("unknown", None),
+    ]
+
+
+def test_a_build_belongs_to_the_utc_day_of_its_creation_whatever_reopens_it(
+    history: History,
+) -> None:
+    """Traps 3 and 16: created 23:59:59, retried the next day."""
+    build = history.build(
+        history.pipeline(), "23:59:59", started_at="2026-11-03 09:00",
+        finished_at="2026-11-03 09:10",
+    )  # fmt: skip
+    history.job(build, "a", "2026-11-03 09:00", "2026-11-03 09:00", "2026-11-03 09:10")
+    history.derive("build_runs")
+    assert history.rows("build_runs", "day") == [date(2026, 11, 2)]
+    assert history.rows("job_runs", "day") == [date(2026, 11, 2)]
+
+
+# job_retry_chains
+
+
+def failed_then(history: History, outcome: str, **columns: object) -> None:
+    """One build whose job failed (60 s) and was retried to this outcome (120 s)."""
+    build = history.build(history.pipeline(), "10:00")
+    first = history.job(build, "e2e", "10:00", "10:00", "10:01", **{"state": "failed"} | columns)  # type: ignore[arg-type]  # columns of jobs, as the cases give them
+    history.retry(first, history.job(build, "e2e", "10:01", "10:01", "10:03", outcome))
+
+
+@pytest.mark.parametrize(
+    ("retried_to", "columns", "is_flaky", "is_infra"),
+    [
+        ("passed", {"exit_status": 1}, True, False),
+        ("passed", {"exit_status": 1, "soft_failed": True}, True, False),
+        ("passed", {"state": "timed_out"}, True, False),
+        ("failed", {"exit_status": 1}, False, False),
+        ("passed", {"exit_status": -1}, False, True),
+        ("passed", {"exit_status": 1, "signal_reason": "agent_refused"}, False, True),
+        ("passed", {"state": "expired"}, False, True),
+        ("passed", {"state": "canceled"}, False, False),
+    ],
+)
+def test_flaky_is_what_failed_by_its_code_and_passed_when_retried(
+    history: History,
+    retried_to: str,
+    columns: dict[str, object],
+    is_flaky: bool,  # noqa: FBT001 - a table of cases
+    is_infra: bool,  # noqa: FBT001 - a table of cases
+) -> None:
+    """The failed attempt ran 60 s: what flakiness cost, if it was flaky."""
+    failed_then(history, retried_to, **columns)
+    columns_asked = ("attempts", "is_retried", "is_flaky", "is_infra", "flaky_seconds")
+    assert one(history, "job_retry_chains", *columns_asked) == (
+        2,
+        True,
+        is_flaky,
+        is_infra,
+        60 if is_flaky else 0,
+    )
+
+
+def test_a_chain_sums_its_attempts_and_names_first_and_last(history: History) -> None:
+    failed_then(history, "passed")
+    columns = ("first_outcome", "last_outcome", "retry_type", "agent_seconds", "wasted_seconds")
+    assert one(history, "job_retry_chains", *columns) == ("failed", "passed", "automatic", 180, 60)
+
+
+def test_when_most_jobs_of_a_build_failed_none_of_them_was_flaky(history: History) -> None:
+    """4 of 5 jobs failed at first (80 %), 3 of 5 in the second build: only there they are flaky."""
+    pipeline = history.pipeline()
+    for failures in (4, 3):
+        build = history.build(pipeline, "10:00")
+        for n in range(5):
+            state = "failed" if n < failures else "passed"
+            job = history.job(build, f"step-{n}", "10:00", "10:00", "10:01", state)
+            if state == "failed":
+                history.retry(job, history.job(build, f"step-{n}", "10:02", "10:02", "10:03"))
+    history.derive("job_retry_chains")
+    assert history.rows("job_retry_chains", "is_flaky") == [False] * 5 + [True] * 3 + [False] * 2
+
+
+# build_critical_path
+
+
+def test_the_critical_path_goes_back_from_the_last_end(history: History) -> None:
+    """Build 10:00; compile 10:00-10:10; lint 10:00-10:05; test waits 2 min, 10:10-10:30.
+
+    A block holds deploy back until 11:00; it waits 1 min and ends 11:10.
+    Path: compile (600 s), test (120 + 1,080), gap 1,800, deploy (60 + 540): 2,400 s in all.
+    """
+    build = history.build(history.pipeline(), "10:00", finished_at="11:10")
+    compile_ = history.job(build, "compile", "10:00", "10:00", "10:10")
+    history.job(build, "lint", "10:00", "10:00", "10:05")
+    test = history.job(build, "test", "10:10", "10:12", "10:30")
+    deploy = history.job(build, "deploy", "11:00", "11:01", "11:10")
+    history.derive("build_critical_path")
+    columns = ("job_id", "gap_before_seconds", "queue_seconds", "run_seconds", "share_of_path")
+    assert history.rows("build_critical_path", *columns) == [
+        (compile_, 0, 0, 600, 0.25),
+        (test, 0, 120, 1080, 0.5),
+        (deploy, 1800, 60, 540, 0.25),
+    ]
+
+
+def test_jobs_of_no_length_do_not_lead_in_circles(history: History) -> None:
+    """Three jobs of 0 s at one instant: none finished before another's end, so one stands alone."""
+    build = history.build(history.pipeline(), "10:00")
+    for step in ("a", "b", "c"):
+        history.job(build, step, "10:00", "10:00", "10:00")
+    assert one(history, "build_critical_path", "position", "share_of_path") == (1, None)

@@ -1,0 +1,88 @@
+"""The rules file: what it may say, and how it fails."""
+
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from buildkite_assets.demo import RULES
+from buildkite_assets.rules import Price, Rules, RulesError, WorkingHours, read_rules
+from buildkite_assets.settings import Settings, SettingsError
+
+TEXT = """\
+time_zone = "Europe/Berlin"
+
+[working_hours]
+days = ["Mon", "Sat"]
+begin = "08:30"
+holidays = [2026-12-25]
+
+[[prices]]
+queue = "macos"
+per_minute = 0.08
+
+[[prices]]
+tag = "os=linux"
+per_minute = 1
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "rules.toml"
+    path.write_text(text)
+    return path
+
+
+def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> None:
+    rules = read_rules(written(tmp_path, TEXT))
+    assert rules.time_zone == "Europe/Berlin"
+    assert rules.currency == "USD"
+    assert rules.working_hours == WorkingHours(
+        ("Mon", "Sat"), "08:30", "17:00", (date(2026, 12, 25),)
+    )
+    assert rules.prices == (Price(0.08, queue="macos"), Price(1, tag="os=linux"))
+    assert rules.parameters()["working_days"] == [1, 6]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line", "reason"),
+    [
+        ("Europe/Berlin", "Mars/Olympus", 1, "not a known time zone"),
+        ('days = ["Mon", "Sat"]', 'days = ["Mon", "Sonntag"]', 4, "Sonntag"),
+        ('begin = "08:30"', 'begin = "8:30"', 5, "regex"),
+        ('begin = "08:30"', 'begin = "18:30"', 3, "must be before"),
+        ("[2026-12-25]", '["Christmas"]', 6, "date"),
+        ("per_minute = 1\n", 'per_minute = "much"\n', 14, "float"),
+        ("per_minute = 1\n", "per_minute = -1\n", 14, ">= 0"),
+        ("per_minute = 1\n", "price = 1\n", 14, "unknown field `price`"),
+        ("per_minute = 1\n", "", 12, "missing required field `per_minute`"),
+        ('tag = "os=linux"\n', "", 12, "exactly one"),
+        ('tag = "os=linux"', "tag = os=linux", 13, "Invalid value"),
+        ("per_minute = 1\n", "per_minute = ", 14, "Invalid value"),
+    ],
+)
+def test_a_wrong_rule_is_told_in_one_line_with_its_place(
+    tmp_path: Path, right: str, wrong: str, line: int, reason: str
+) -> None:
+    assert TEXT.count(right) == 1
+    path = written(tmp_path, TEXT.replace(right, wrong))
+    with pytest.raises(RulesError, match=rf"{re.escape(str(path))}:{line}: .*{reason}") as told:
+        read_rules(path)
+    assert "\n" not in str(told.value)
+
+
+def test_a_wrong_rule_stops_at_start(tmp_path: Path) -> None:
+    path = written(tmp_path, "time_zone = 3")
+    with pytest.raises(SettingsError, match=r"rules\.toml:1: Expected `str`, got `int`"):
+        Settings.from_environment({"BUILDKITE_RULES": str(path)})
+
+
+def test_a_rules_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.toml: cannot be read"):
+        Settings.from_environment({"BUILDKITE_RULES": str(tmp_path / "nowhere.toml")})
+    assert Settings.from_environment({}).rules == Rules()
+
+
+def test_the_example_is_a_right_one() -> None:
+    assert read_rules(RULES).time_zone == "Europe/Berlin"
