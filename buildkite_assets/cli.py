@@ -19,7 +19,13 @@ from buildkite_assets.buildkite.connection import check_connection, to_json
 from buildkite_assets.buildkite.errors import BuildkiteError
 from buildkite_assets.demo import DAGSTER_HOME, DAYS, demo_sandbox, served_demo
 from buildkite_assets.partitions import first_day
-from buildkite_assets.runs import fail_orphaned_runs, prepare_home, run_builds, run_catalog
+from buildkite_assets.runs import (
+    fail_orphaned_runs,
+    prepare_home,
+    run_access,
+    run_builds,
+    run_catalog,
+)
 from buildkite_assets.sandbox import run as run_sandbox
 from buildkite_assets.settings import Settings, SettingsError
 from buildkite_assets.terminal import connection_table, landed_table, progress_line
@@ -61,7 +67,7 @@ Published to {path}
                    >>> con = buildkite_assets.connect("{path}")
                    >>> con.sql("SELECT state, count(*) FROM builds GROUP BY ALL")
   your own data  export BUILDKITE_API_TOKEN=…   a token with read_organizations, read_pipelines,
-                   read_builds and read_clusters, from
+                   read_builds, read_clusters and read_teams, from
                    https://buildkite.com/user/api-access-tokens
                  buildkite-assets check         does the token do?
                  buildkite-assets sync          brings data/buildkite.duckdb up to date
@@ -144,6 +150,8 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
             console.print(f"Marked {orphaned} interrupted runs as failed; this one goes on.")
         console.print("Listing organizations, pipelines, clusters and queues …")
         run_catalog(session, instance)
+        console.print("Listing members, teams and what teams may do …")
+        run_access(session, instance)
         console.print(f"Reading builds from {first} to {last} …")
         with progress_line(console, session.progress):
             run_builds(session, instance, first, last, full=full)

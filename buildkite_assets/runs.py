@@ -48,6 +48,16 @@ def run_catalog(session: Session, instance: dg.DagsterInstance) -> None:
     _run(session, instance, "catalog_job", {}, {})
 
 
+def run_access(session: Session, instance: dg.DagsterInstance) -> None:
+    """Take a snapshot of members and teams of the organizations listed last.
+
+    Raises:
+        BuildkiteError: Buildkite failed; nothing was changed.
+        WarehouseError: the warehouse failed, likewise.
+    """
+    _run(session, instance, "access_job", {}, {})
+
+
 def run_builds(
     session: Session, instance: dg.DagsterInstance, first: date, last: date, *, full: bool
 ) -> None:

@@ -17,12 +17,12 @@ def count_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
 
 
 def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
-    """The newest rows of a table's first columns as Markdown; e-mail addresses left out."""
+    """Some rows of a table's first columns as Markdown, newest first; no e-mail addresses."""
     names = [column.name for column in table.columns if not column.is_email][:_COLUMNS]
     columns = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in names)
-    rows = connection.sql(
-        f"SELECT {columns} FROM {table.name} ORDER BY created_at DESC NULLS LAST LIMIT {_ROWS}"
-    ).pl()
+    is_dated = any(column.name == "created_at" for column in table.columns)
+    order = "created_at DESC NULLS LAST" if is_dated else "ALL"
+    rows = connection.sql(f"SELECT {columns} FROM {table.name} ORDER BY {order} LIMIT {_ROWS}").pl()
     with pl.Config(
         tbl_formatting="MARKDOWN",
         tbl_hide_column_data_types=True,
