@@ -25,6 +25,7 @@ from buildkite_assets.runs import (
     run_access,
     run_builds,
     run_catalog,
+    run_derived,
 )
 from buildkite_assets.sandbox import run as run_sandbox
 from buildkite_assets.settings import Settings, SettingsError
@@ -155,6 +156,8 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
         console.print(f"Reading builds from {first} to {last} …")
         with progress_line(console, session.progress):
             run_builds(session, instance, first, last, full=full)
+        console.print("Recomputing the derived tables that lag …")
+        run_derived(session, instance)
 
 
 def _home() -> Path:

@@ -5,6 +5,7 @@ import dagster as dg
 from buildkite_assets.assets.access import access
 from buildkite_assets.assets.builds import builds_asset
 from buildkite_assets.assets.catalog import catalog
+from buildkite_assets.assets.derived import derived_assets
 from buildkite_assets.assets.session import Session
 from buildkite_assets.partitions import daily_partitions
 from buildkite_assets.settings import Settings
@@ -12,9 +13,10 @@ from buildkite_assets.settings import Settings
 
 def definitions(session: Session) -> dg.Definitions:
     """The assets, jobs and resources for one session's settings."""
-    builds = builds_asset(daily_partitions(session.settings))
+    partitions = daily_partitions(session.settings)
+    derived = derived_assets(partitions)
     return dg.Definitions(
-        assets=[catalog, access, builds],
+        assets=[catalog, access, builds_asset(partitions), *derived],
         jobs=[
             dg.define_asset_job(
                 "catalog_job",
@@ -23,13 +25,21 @@ def definitions(session: Session) -> dg.Definitions:
             ),
             dg.define_asset_job(
                 "access_job",
-                dg.AssetSelection.groups("access"),
+                dg.AssetSelection.assets(access),
                 description="Takes a snapshot of members, teams and what teams may do.",
             ),
             dg.define_asset_job(
                 "builds_job",
                 dg.AssetSelection.groups("builds"),
                 description="Reads days of builds and jobs in full.",
+            ),
+            *(
+                dg.define_asset_job(
+                    f"{assets.node_def.name}_job",
+                    dg.AssetSelection.assets(assets),
+                    description=assets.node_def.description,
+                )
+                for assets in derived
             ),
         ],
         resources={"session": session},

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +10,10 @@ from pathlib import Path
 import dagster as dg
 
 from buildkite_assets.assets.session import Session
+from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.definitions import definitions
+from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.warehouse.derive import lagging_days, lagging_whole, ranges
 
 _PID = "buildkite_assets/pid"
 _HOST = "buildkite_assets/host"
@@ -67,22 +70,51 @@ def run_builds(
         BuildkiteError: Buildkite failed; days read before stay.
         WarehouseError: the warehouse failed, likewise.
     """
-    tags = {
+    config = {"ops": {"builds": {"config": {"full": full}}}}
+    _run(session, instance, "builds_job", _range_tags(first, last), config)
+
+
+def run_derived(session: Session, instance: dg.DagsterInstance) -> None:
+    """Recompute the derived tables that lag behind what they are made of.
+
+    Raises:
+        DefinitionError: a SQL file contradicts itself.
+        WarehouseError: the warehouse failed; tables recomputed before stay.
+    """
+    with session.warehouse.transaction() as connection:
+        by_day = lagging_days(connection, derived_tables(), session.parameters)
+    days = sorted({day for days in by_day.values() for day in days})
+    for first, last in ranges(days):
+        lagging = [
+            table for table, days in by_day.items() if any(first <= day <= last for day in days)
+        ]
+        keys = [asset_key(table) for table in lagging]
+        _run(session, instance, "derived_by_day_job", _range_tags(first, last), {}, keys)
+    with session.warehouse.transaction() as connection:
+        whole = lagging_whole(connection, derived_tables(), session.parameters)
+    if whole:
+        keys = [asset_key(table) for table in whole]
+        _run(session, instance, "derived_whole_job", {}, {}, keys)
+
+
+def _range_tags(first: date, last: date) -> dict[str, str]:
+    return {
         "dagster/asset_partition_range_start": first.isoformat(),
         "dagster/asset_partition_range_end": last.isoformat(),
     }
-    _run(session, instance, "builds_job", tags, {"ops": {"builds": {"config": {"full": full}}}})
 
 
-def _run(
+def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
     session: Session,
     instance: dg.DagsterInstance,
     job_name: str,
     tags: Mapping[str, str],
     config: Mapping[str, object],
+    selection: Sequence[dg.AssetKey] | None = None,
 ) -> None:
     definitions(session).resolve_job_def(job_name).execute_in_process(
         instance=instance,
+        asset_selection=selection,
         run_config={**_QUIET, **config},
         tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
     )

@@ -618,6 +618,18 @@ def history_of(table: Table) -> Table:
     )
 
 
+DERIVED_DAYS = Table(
+    "derived_days",
+    "One row per derived table and UTC day of builds; of a table recomputed whole, one row.",
+    ("table_name", "day"),
+    (
+        Column("table_name", "VARCHAR", "The derived table."),
+        Column("day", "DATE", "The UTC day of the builds; NULL where recomputed whole."),
+        Column("fingerprint", "VARCHAR", "Stands for all that the rows were made of."),
+        Column("derived_at", "TIMESTAMP", "This machine's clock when they were made."),
+    ),
+)
+
 CATALOG_TABLES = (ORGANIZATIONS, PIPELINES, CLUSTERS, QUEUES)
 ACCESS_TABLES = (ORGANIZATION_MEMBERS, TEAMS, TEAM_MEMBERS, TEAM_PIPELINES)
 TABLES = (
@@ -626,6 +638,7 @@ TABLES = (
     JOBS,
     REJECTED_BUILDS,
     SYNC_DAYS,
+    DERIVED_DAYS,
     ACCESS_SYNCS,
     *map(history_of, ACCESS_TABLES),
 )

@@ -10,6 +10,7 @@ from buildkite_assets.buildkite.access import AccessSnapshot, read_access, token
 from buildkite_assets.buildkite.errors import InvalidPermissionsError, MissingScopeError
 from buildkite_assets.snapshots import access_rows
 from buildkite_assets.tables import (
+    ACCESS_SYNCS,
     ACCESS_TABLES,
     ORGANIZATION_MEMBERS,
     ORGANIZATIONS,
@@ -28,8 +29,11 @@ _GROUP = "access"
 @dg.multi_asset(
     name="access",
     specs=[
-        table_spec(table, group=_GROUP, deps=(ORGANIZATIONS,), is_skippable=True)
-        for table in ACCESS_TABLES
+        table_spec(ACCESS_SYNCS, group=_GROUP, deps=(ORGANIZATIONS,)),
+        *(
+            table_spec(table, group=_GROUP, deps=(ORGANIZATIONS,), is_skippable=True)
+            for table in ACCESS_TABLES
+        ),
     ],
 )
 def access(
@@ -74,8 +78,8 @@ def access(
                     "preview": dg.MetadataValue.md(preview(connection, table)),
                 },
             )
-            for table in ACCESS_TABLES
-            if table in listed
+            for table in (ACCESS_SYNCS, *ACCESS_TABLES)
+            if table is ACCESS_SYNCS or table in listed
         ]
     warehouse.publish()
     yield from results

@@ -38,3 +38,8 @@ class Session:
     def privacy(self) -> Privacy:
         """What of people and meta-data is kept."""
         return Privacy(self.settings.email_key, self.settings.meta_data_keys)
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """The values that queries of derived tables are given by name."""
+        return {}

@@ -17,12 +17,13 @@ def count_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
 
 
 def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
-    """Some rows of a table's first columns as Markdown, newest first; no e-mail addresses."""
+    """The newest rows of a table's first columns as Markdown; e-mail addresses left out."""
     names = [column.name for column in table.columns if not column.is_email][:_COLUMNS]
     columns = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in names)
-    is_dated = any(column.name == "created_at" for column in table.columns)
-    order = "created_at DESC NULLS LAST" if is_dated else "ALL"
-    rows = connection.sql(f"SELECT {columns} FROM {table.name} ORDER BY {order} LIMIT {_ROWS}").pl()
+    rows = connection.sql(
+        f'SELECT {columns} FROM {table.name} ORDER BY "{_order(table)}" DESC NULLS LAST '
+        f"LIMIT {_ROWS}"
+    ).pl()
     with pl.Config(
         tbl_formatting="MARKDOWN",
         tbl_hide_column_data_types=True,
@@ -32,3 +33,11 @@ def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
         fmt_str_lengths=_LONGEST_TEXT,
     ):
         return str(rows)
+
+
+def _order(table: Table) -> str:
+    """The column that tells how new a row is: its creation, else its first date, else its key."""
+    dated = [column.name for column in table.columns if column.type in {"TIMESTAMP", "DATE"}]
+    if "created_at" in dated or not dated:
+        return "created_at" if dated else table.key[0]
+    return dated[0]

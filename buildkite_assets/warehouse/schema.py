@@ -44,6 +44,13 @@ def upgrade(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("INSERT INTO warehouse_meta VALUES (?, NULL)", [SCHEMA_VERSION])
 
 
+def create_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Create a table without rows, in place of any that has its name."""
+    columns = ", ".join(f'"{c.name}" {c.type}' for c in table.columns)
+    connection.execute(f"CREATE OR REPLACE TABLE {table.name} ({columns})")
+    _comment(connection, table)
+
+
 def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
     """Create the table or add its missing columns; whether columns were added to an old table."""
     rows = connection.execute(
@@ -52,16 +59,20 @@ def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, table: Table) -> bo
     ).fetchall()
     known = {name for (name,) in rows}
     if not known:
-        columns = ", ".join(f'"{c.name}" {c.type}' for c in table.columns)
-        connection.execute(f"CREATE TABLE {table.name} ({columns})")
-    missing = [column for column in table.columns if known and column.name not in known]
+        create_table(connection, table)
+        return False
+    missing = [column for column in table.columns if column.name not in known]
     for column in missing:
         connection.execute(f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {column.type}')
+    _comment(connection, table)
+    return bool(missing)
+
+
+def _comment(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     for column in table.columns:
         meaning = _quoted(column.meaning)
         connection.execute(f"""COMMENT ON COLUMN {table.name}."{column.name}" IS {meaning}""")
     connection.execute(f"COMMENT ON TABLE {table.name} IS {_quoted(table.grain)}")
-    return bool(missing)
 
 
 def _create_present(connection: duckdb.DuckDBPyConnection, table: Table) -> None:

@@ -68,7 +68,7 @@ def test_a_token_without_read_teams_has_the_members_and_says_what_it_lacks(
         event.asset_key.path[-1]
         for event in result.get_asset_materialization_events()
         if event.asset_key
-    } == {"organization_members"}
+    } == {"access_syncs", "organization_members"}
     [reason] = {
         event.asset_observation_data.asset_observation.description
         for event in result.get_asset_observation_events()

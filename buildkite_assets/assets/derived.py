@@ -1,0 +1,140 @@
+"""The derived tables: one asset for each SQL file, recomputed by day or whole."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import dagster as dg
+
+from buildkite_assets.assets.session import Session
+from buildkite_assets.assets.specs import PREFIX, asset_key, column_schema
+from buildkite_assets.derived_tables import FOLDER, DerivedTable, derived_tables
+from buildkite_assets.warehouse.derive import (
+    count_by_day,
+    derive_days,
+    derive_whole,
+    in_order,
+    inputs,
+)
+from buildkite_assets.warehouse.preview import count_rows, preview
+
+_OWNER = "team:platform"
+_CATALOG = dg.AssetSelection.groups("catalog")
+
+# A change upstream asks for exactly the days that it touched. A catalog that was listed anew asks
+# for none: most often nothing in it has changed, and where it has, `lagging_days` knows.
+_FOLLOW_DAYS = (
+    dg.AutomationCondition.eager()
+    .without(dg.AutomationCondition.in_latest_time_window())
+    .ignore(_CATALOG)
+)
+# Days that were never read must not hold back what is computed from all the others.
+_FOLLOW_ALL = (
+    dg.AutomationCondition.eager()
+    .without(dg.AutomationCondition.in_latest_time_window())
+    .without(~dg.AutomationCondition.any_deps_missing())
+    .ignore(_CATALOG)
+)
+
+
+def derived_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The assets of all derived tables.
+
+    Raises:
+        DefinitionError: a SQL file is malformed.
+    """
+    tables = in_order(derived_tables())
+    by_day = [table for table in tables if table.is_daily]
+    whole = [table for table in tables if not table.is_daily]
+    return [_by_day(by_day, partitions), *([_whole(whole)] if whole else [])]
+
+
+def _by_day(
+    tables: Sequence[DerivedTable], partitions: dg.DailyPartitionsDefinition
+) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name="derived_by_day",
+        specs=[_spec(table, _FOLLOW_DAYS) for table in tables],
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
+    )
+    def derived_by_day(
+        context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        """Recompute the rows that stand on the builds of these UTC days."""
+        days = [date.fromisoformat(key) for key in context.partition_keys]
+        for table in _selected(context, tables):
+            with session.warehouse.transaction() as connection:
+                is_new = derive_days(connection, table, days, derived_tables(), session.parameters)
+                rows = count_by_day(connection, table, days)
+            if is_new:
+                context.log.warning(
+                    "%s was created with %d days; a sync, or a backfill, brings all others.",
+                    table.name,
+                    len(days),
+                )
+            for day in days:
+                context.add_asset_metadata(
+                    {"dagster/partition_row_count": rows[day]},
+                    asset_key=asset_key(table),
+                    partition_key=day.isoformat(),
+                )
+            yield dg.MaterializeResult(asset_key=asset_key(table))
+        session.warehouse.publish()
+
+    return derived_by_day
+
+
+def _whole(tables: Sequence[DerivedTable]) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name="derived_whole",
+        specs=[_spec(table, _FOLLOW_ALL) for table in tables],
+        can_subset=True,
+    )
+    def derived_whole(
+        context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        """Recompute tables that look across builds."""
+        for table in _selected(context, tables):
+            with session.warehouse.transaction() as connection:
+                derive_whole(connection, table, derived_tables(), session.parameters)
+                rows = count_rows(connection, table)
+                glance = preview(connection, table)
+            yield dg.MaterializeResult(
+                asset_key=asset_key(table),
+                metadata={"dagster/row_count": rows, "preview": dg.MetadataValue.md(glance)},
+            )
+        session.warehouse.publish()
+
+    return derived_whole
+
+
+def _selected(
+    context: dg.AssetExecutionContext, tables: Sequence[DerivedTable]
+) -> list[DerivedTable]:
+    return [table for table in tables if asset_key(table) in context.selected_asset_keys]
+
+
+def _source_key(name: str) -> dg.AssetKey:
+    """The key of the asset that fills a table: a snapshot fills present and history at once."""
+    return dg.AssetKey([PREFIX, name.removesuffix("_history")])
+
+
+def _spec(
+    table: DerivedTable, automation_condition: dg.AutomationCondition[dg.AssetKey]
+) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        asset_key(table),
+        description=table.description,
+        group_name=table.group,
+        deps=sorted({_source_key(name) for name in inputs(table)}),
+        owners=[_OWNER],
+        kinds={"duckdb", "sql"},
+        automation_condition=automation_condition,
+        metadata={
+            "dagster/table_name": table.name,
+            "dagster/column_schema": column_schema(table),
+            "file": str(table.path.relative_to(FOLDER.parent)),
+            "query": dg.MetadataValue.md(f"```sql\n{table.query}\n```"),
+        },
+    )

@@ -1,0 +1,172 @@
+/*
+One row per attempt of a script job: what came of it, what it waited and what it ran.
+
+Only script jobs run on agents, so waiters, blocks and triggers have no row. Attempts of a build
+that Buildkite no longer has (retention, a deleted pipeline) stay: they happened. An attempt that
+vanished from a build that Buildkite still has is left out, as it is left out there.
+
+The wait for an agent begins when the job becomes runnable: `scheduled_at` and `created_at` lie
+before dependencies, blocks and concurrency groups let it. Durations are never negative: where
+clocks disagree, they are 0.
+
+Key: job_id
+Recomputed: by day
+
+Columns:
+  job_id                    UUID       Buildkite's id of the attempt.
+  build_id                  UUID       The build that it belongs to.
+  organization_id           UUID       The organization that it belongs to.
+  pipeline_id               UUID       The pipeline; NULL while no pipeline of its slug is known.
+  pipeline_slug             VARCHAR    The pipeline's present slug, else the one when read.
+  day                       DATE       The UTC day of the build's creation; the partition.
+  step                      VARCHAR    The step's key, else its label, else its command.
+  logical_job_key           VARCHAR    The step with its parallel index and matrix values: the same
+                                       in every build, whatever the attempt.
+  logical_job_id            UUID       The first known attempt of the same job in this build.
+  attempt_no                INTEGER    1 for the first attempt that is known, 2 for its retry, …
+  is_last_attempt           BOOLEAN    Whether no other attempt replaced it.
+  retry_type                VARCHAR    How this attempt was retried: manual or automatic.
+  retried_in_job_id         UUID       The attempt that replaced it.
+  state                     VARCHAR    As Buildkite spells it.
+  outcome                   VARCHAR    passed, failed (timed out and expired too), canceled, not_run
+                                       or unfinished.
+  is_soft_failed            BOOLEAN    Whether it failed without failing its build.
+  failure_class             VARCHAR    Why it did not pass: code, infra (the agent was lost, stopped
+                                       or refused), timeout, expired or canceled; else NULL.
+  exit_status               INTEGER    The command's exit status; -1 where the agent was lost.
+  queue_id                  UUID       The queue that it waited in.
+  queue_key                 VARCHAR    That queue's key, else the queue it asks for, else `default`.
+  agent_id                  UUID       The agent that ran it.
+  agent_tags                VARCHAR[]  That agent's tags.
+  created_at                TIMESTAMP  When the attempt was created.
+  runnable_at               TIMESTAMP  When it began to wait for an agent.
+  started_at                TIMESTAMP  When an agent began it.
+  finished_at               TIMESTAMP  When it ended.
+  gave_up_at                TIMESTAMP  Of one that never started: when it ended or expired, else when
+                                       Buildkite last told of it.
+  queue_seconds             DOUBLE     From runnable to started; NULL if it never started.
+  censored_queue_seconds    DOUBLE     From runnable to `gave_up_at`: the wait of one that never
+                                       started was at least this long.
+  concurrency_wait_seconds  DOUBLE     Held back by a concurrency group before it became runnable; 0
+                                       if let through at once, NULL if it has no group.
+  run_seconds               DOUBLE     From started to finished.
+  wasted_seconds            DOUBLE     Those of `run_seconds` whose result nobody used: of attempts
+                                       that were retried or canceled, and of canceled builds.
+*/
+WITH RECURSIVE attempts AS MATERIALIZED (
+    SELECT
+        jobs.*,
+        builds.pipeline_id,
+        builds.pipeline_slug AS slug_when_read,
+        builds.state AS build_state
+    FROM jobs
+    JOIN builds USING (build_id)
+    WHERE jobs.type = 'script'
+        AND jobs.build_created_at >= $from_day AND jobs.build_created_at < $to_day
+        AND builds.created_at >= $from_day AND builds.created_at < $to_day
+        AND (jobs.absent_since IS NULL OR jobs.absent_since = builds.absent_since)
+),
+retried AS MATERIALIZED (
+    SELECT earlier.job_id, later.job_id AS later_job_id
+    FROM attempts AS earlier
+    JOIN attempts AS later
+        ON later.job_id = earlier.retried_in_job_id AND later.build_id = earlier.build_id
+),
+chains AS (
+    SELECT job_id, job_id AS logical_job_id, 1 AS attempt_no
+    FROM retried
+    WHERE job_id NOT IN (SELECT later_job_id FROM retried)
+    UNION ALL
+    SELECT retried.later_job_id, chains.logical_job_id, chains.attempt_no + 1
+    FROM chains
+    JOIN retried USING (job_id)
+),
+chain_ends AS (
+    SELECT job_id, min_by(logical_job_id, attempt_no) AS logical_job_id, min(attempt_no) AS attempt_no
+    FROM chains
+    GROUP BY job_id
+),
+classified AS (
+    SELECT
+        attempts.*,
+        coalesce(chain_ends.logical_job_id, attempts.job_id) AS logical_job_id,
+        coalesce(chain_ends.attempt_no, 1) AS attempt_no,
+        retried_in_job_id IS NULL AND NOT coalesce(retried, false) AS is_last_attempt,
+        coalesce(step_key, nullif(trim(name), ''), nullif(trim(command), ''), '(unnamed)') AS step,
+        CASE
+            WHEN state = 'passed' THEN 'passed'
+            WHEN state IN ('failed', 'timed_out', 'expired') THEN 'failed'
+            WHEN state = 'canceled' THEN 'canceled'
+            WHEN state IN ('skipped', 'broken', 'waiting_failed', 'blocked_failed', 'unblocked_failed')
+                THEN 'not_run'
+            ELSE 'unfinished'
+        END AS outcome,
+        CASE
+            WHEN state = 'canceled' THEN 'canceled'
+            WHEN state = 'expired' THEN 'expired'
+            WHEN state = 'timed_out' THEN 'timeout'
+            WHEN state = 'failed' AND (
+                exit_status = -1
+                OR signal_reason IN (
+                    'agent_stop', 'agent_refused', 'agent_incompatible', 'process_run_error',
+                    'stack_error', 'signature_rejected'
+                )
+            ) THEN 'infra'
+            WHEN state = 'failed' THEN 'code'
+        END AS failure_class,
+        CASE
+            WHEN started_at IS NULL AND runnable_at IS NOT NULL
+                THEN coalesce(finished_at, expired_at, synced_at)
+        END AS gave_up_at
+    FROM attempts
+    LEFT JOIN chain_ends USING (job_id)
+),
+timed AS (
+    SELECT
+        *,
+        if(started_at < runnable_at, 0, epoch(started_at - runnable_at)) AS queue_seconds,
+        if(gave_up_at < runnable_at, 0, epoch(gave_up_at - runnable_at)) AS censored_queue_seconds,
+        if(finished_at < started_at, 0, epoch(finished_at - started_at)) AS run_seconds,
+        NOT is_last_attempt OR state = 'canceled' OR build_state = 'canceled' AS is_wasted
+    FROM classified
+)
+SELECT
+    job_id,
+    build_id,
+    timed.organization_id,
+    timed.pipeline_id,
+    coalesce(pipelines.slug, slug_when_read) AS pipeline_slug,
+    build_created_at::DATE AS day,
+    step,
+    concat_ws(' · ', step, parallel_group_index, matrix) AS logical_job_key,
+    logical_job_id,
+    attempt_no,
+    is_last_attempt,
+    retry_type,
+    retried_in_job_id,
+    state,
+    outcome,
+    state = 'failed' AND coalesce(soft_failed, false) AS is_soft_failed,
+    failure_class,
+    exit_status,
+    timed.queue_id,
+    coalesce(
+        queues.key,
+        list_filter(agent_query_rules, lambda rule: rule LIKE 'queue=%')[1][7:],
+        'default'
+    ) AS queue_key,
+    agent_id,
+    agent_meta_data AS agent_tags,
+    timed.created_at,
+    runnable_at,
+    started_at,
+    finished_at,
+    gave_up_at,
+    queue_seconds,
+    censored_queue_seconds,
+    concurrency_wait_time_ms / 1000 AS concurrency_wait_seconds,
+    run_seconds,
+    if(is_wasted, 1, 0) * run_seconds AS wasted_seconds
+FROM timed
+LEFT JOIN pipelines USING (pipeline_id)
+LEFT JOIN queues ON queues.queue_id = timed.queue_id

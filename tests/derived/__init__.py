@@ -1,0 +1,1 @@
+"""Tests of the derived tables, over histories small enough to check on paper."""

@@ -1,0 +1,189 @@
+"""A hand-written history of builds and jobs in a real DuckDB, and what is derived of it."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import duckdb
+
+from buildkite_assets.derived_tables import DerivedTable, derived_tables
+from buildkite_assets.warehouse.derive import (
+    derive_days,
+    derive_whole,
+    in_order,
+    inputs,
+    lagging_days,
+    lagging_whole,
+)
+from buildkite_assets.warehouse.schema import upgrade
+
+DAY = date(2026, 11, 2)  # a Monday
+ORGANIZATION = UUID(int=1)
+PARAMETERS: dict[str, object] = {}
+
+Value = str | float | UUID | datetime | Sequence[str] | dict[str, str] | None
+
+
+def at(text: str) -> datetime:
+    """The instant that `10:05`, `10:05:30` (on DAY) or `2026-11-03 10:05` names, UTC."""
+    if " " not in text:
+        text = f"{DAY} {text}"
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+class History:
+    """Builds and jobs as the sync would have stored them.
+
+    Instants are given as text for `at`. Ids count upwards, so that order tells age.
+    """
+
+    def __init__(self, parameters: dict[str, object] | None = None) -> None:
+        self.connection = duckdb.connect()
+        self.connection.execute("SET TimeZone = 'UTC'")
+        upgrade(self.connection)
+        self.parameters = PARAMETERS | (parameters or {})
+        self._ids = 100
+        self._numbers = 0
+        self._days: dict[UUID, datetime] = {}
+
+    def pipeline(self, slug: str = "web", default_branch: str | None = "main") -> UUID:
+        """Add a pipeline."""
+        pipeline_id = self._next_id()
+        self._insert(
+            "pipelines",
+            pipeline_id=pipeline_id,
+            organization_id=ORGANIZATION,
+            slug=slug,
+            default_branch=default_branch,
+            synced_at=at("00:00"),
+        )
+        return pipeline_id
+
+    def queue(self, key: str) -> UUID:
+        """Add a queue."""
+        queue_id = self._next_id()
+        self._insert("queues", queue_id=queue_id, organization_id=ORGANIZATION, key=key)
+        return queue_id
+
+    def build(
+        self, pipeline_id: UUID | None, created: str, state: str = "passed", **columns: Value
+    ) -> UUID:
+        """Add a build of `main`; instants among the columns are text."""
+        build_id = self._next_id()
+        self._numbers += 1
+        self._days[build_id] = at(created)
+        values: dict[str, Value] = {
+            "build_id": build_id,
+            "organization_id": ORGANIZATION,
+            "pipeline_id": pipeline_id,
+            "pipeline_slug": "web",
+            "number": self._numbers,
+            "state": state,
+            "blocked": False,
+            "branch": "main",
+            "commit": f"c{self._numbers}",
+            "created_at": created,
+            "synced_at": "2026-12-31 00:00",
+        }
+        self._insert("builds", **(values | columns))
+        return build_id
+
+    def job(  # noqa: PLR0913, PLR0917 - what most tests say of a job
+        self,
+        build_id: UUID,
+        step: str = "test",
+        runnable: str | None = None,
+        started: str | None = None,
+        finished: str | None = None,
+        state: str = "passed",
+        **columns: Value,
+    ) -> UUID:
+        """Add a script job; instants among the columns are text."""
+        job_id = self._next_id()
+        values: dict[str, Value] = {
+            "job_id": job_id,
+            "build_id": build_id,
+            "organization_id": ORGANIZATION,
+            "build_created_at": self._days[build_id],
+            "type": "script",
+            "step_key": step,
+            "state": state,
+            "created_at": self._days[build_id],
+            "runnable_at": runnable,
+            "started_at": started,
+            "finished_at": finished,
+            "synced_at": "2026-12-31 00:00",
+        }
+        self._insert("jobs", **(values | columns))
+        return job_id
+
+    def retry(self, earlier: UUID, later: UUID, how: str = "automatic") -> None:
+        """Say that one attempt was retried in another."""
+        self.connection.execute(
+            "UPDATE jobs SET retried = true, retried_in_job_id = ?, retry_type = ? "
+            "WHERE job_id = ?",
+            [later, how, earlier],
+        )
+
+    def derive(self, *names: str) -> "History":
+        """Recompute these tables and those that they are made of, all days at once."""
+        wanted = set(names)
+        for table in reversed(in_order(derived_tables())):
+            if table.name in wanted:
+                wanted |= inputs(table)
+        for table in in_order(derived_tables()):
+            if table.name in wanted:
+                self._derive(table, self.days())
+        return self
+
+    def derive_lagging(self) -> None:
+        """Recompute what lags, as a sync does."""
+        for table in in_order(derived_tables()):
+            days = lagging_days(self.connection, derived_tables(), self.parameters).get(table)
+            whole = lagging_whole(self.connection, derived_tables(), self.parameters)
+            if days or table in whole:
+                self._derive(table, days or [])
+
+    def days(self) -> list[date]:
+        """The UTC days that have builds."""
+        rows = self.connection.execute("SELECT DISTINCT created_at::DATE FROM builds").fetchall()
+        return sorted(day for (day,) in rows)
+
+    def rows(self, table: str, *columns: str, where: str = "true") -> list[Any]:
+        """The table's rows in the order of its key: values where one column is asked, or tuples."""
+        key = next(each.key for each in derived_tables() if each.name == table)
+        result = self.connection.execute(
+            f"SELECT {', '.join(columns) or '*'} FROM {table} WHERE {where} "  # noqa: S608
+            f"ORDER BY {', '.join(key)}"
+        ).fetchall()
+        return [row[0] for row in result] if len(columns) == 1 else result
+
+    def _derive(self, table: DerivedTable, days: Sequence[date]) -> None:
+        if table.is_daily:
+            derive_days(self.connection, table, days, derived_tables(), self.parameters)
+        else:
+            derive_whole(self.connection, table, derived_tables(), self.parameters)
+
+    def _insert(self, table: str, **values: Value) -> None:
+        names = ", ".join(f'"{name}"' for name in values)
+        marks = ", ".join("?" * len(values))
+        self.connection.execute(
+            f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
+            [_stored(name, value) for name, value in values.items()],
+        )
+
+    def _next_id(self) -> UUID:
+        self._ids += 1
+        return UUID(int=self._ids)
+
+
+def _stored(name: str, value: Value) -> Value:
+    if isinstance(value, str) and (name.endswith("_at") or name == "absent_since"):
+        value = at(value)
+    return value.replace(tzinfo=None) if isinstance(value, datetime) else value
+
+
+def plus(text: str, **by: float) -> str:
+    """The instant so much after another, as text."""
+    return f"{at(text) + timedelta(**by):%Y-%m-%d %H:%M:%S.%f}"
