@@ -25,7 +25,7 @@ Columns:
   are_teams_unknown             BOOLEAN    Whether the organization shows no team at all.
   is_complete                   BOOLEAN    Whether a snapshot has seen secret teams too, and the
                                            user's role is known: no other path can exist.
-  paths                         STRUCT(via VARCHAR, team_id UUID, team_slug VARCHAR, access_level VARCHAR)[]  All the ways, highest first; `via` is administrator or team.
+  paths                         STRUCT(access_rank INTEGER, access_level VARCHAR, via VARCHAR, team_slug VARCHAR, team_id UUID)[]  All the ways, highest first; `via` is administrator or team.
   snapshot_at                   TIMESTAMP  When the newest snapshot of the organization began.
 */
 WITH snapshots AS (
@@ -52,10 +52,11 @@ paths AS (
         team_pipelines.access_rank,
         teams.is_default_team,
         {
+            'access_rank': team_pipelines.access_rank,
+            'access_level': team_pipelines.access_level,
             'via': 'team',
-            'team_id': teams.team_id,
             'team_slug': teams.slug,
-            'access_level': team_pipelines.access_level
+            'team_id': teams.team_id
         } AS path
     FROM team_members
     JOIN team_pipelines USING (organization_id, team_id)
@@ -68,10 +69,11 @@ paths AS (
         3,
         false,
         {
+            'access_rank': 3,
+            'access_level': 'MANAGE_BUILD_AND_READ',
             'via': 'administrator',
-            'team_id': NULL::UUID,
-            'team_slug': NULL::VARCHAR,
-            'access_level': 'MANAGE_BUILD_AND_READ'
+            'team_slug': NULL,
+            'team_id': NULL
         }
     FROM organization_members
     JOIN known_pipelines USING (organization_id)
@@ -91,11 +93,7 @@ levels AS (
         pipeline_id,
         max(access_rank)::INTEGER AS access_rank,
         bool_and(is_default_team) AS is_only_through_default_team,
-        coalesce(
-            list(path ORDER BY access_rank DESC NULLS LAST, path.team_slug NULLS FIRST)
-            FILTER (path IS NOT NULL),
-            []
-        ) AS paths
+        list(path) FILTER (path IS NOT NULL) AS paths
     FROM paths
     GROUP BY organization_id, user_id, pipeline_id
 )
@@ -114,7 +112,7 @@ SELECT
     levels.is_only_through_default_team,
     snapshots.are_teams_unknown,
     snapshots.has_seen_all_teams AND members.role IS NOT NULL AS is_complete,
-    levels.paths,
+    coalesce(list_sort(levels.paths, 'DESC', 'NULLS LAST'), []) AS paths,
     snapshots.snapshot_at
 FROM levels
 JOIN snapshots ON snapshots.organization_id = levels.organization_id
