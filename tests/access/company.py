@@ -83,7 +83,11 @@ class Life:
         acme = self.organization
         others = acme.members[2:]
         if what == "hire":
-            acme.add_user(f"Person {self.named}", role="admin" if a == 0 else "member")
+            acme.add_user(
+                f"Person {self.named}",
+                role="admin" if a < 3 else "member",
+                sso_mode="optional" if a % 2 else "required",
+            )
         elif what == "rename_person":
             acme.rename_user(acme.members[a % len(acme.members)].user, f"Renamed {self.named}")
         elif what == "rejoin" and self.gone:

@@ -26,6 +26,7 @@ from buildkite_assets.warehouse.schema import upgrade
 from .company import Life, Step, histories
 from .conftest import StandingClock
 from .model import Known, Moment, changes, effective, learn, shown
+from .rules import findings, redundant_memberships
 
 EVERYTHING = Privacy()
 
@@ -148,6 +149,11 @@ def lived(
     """Let all steps happen; what is known after each, by organization."""
     upgrade(connection)
     lives = world.found()
+    for life in lives:
+        connection.execute(
+            "INSERT INTO organizations (organization_id, slug) VALUES (?, ?)",
+            [life.organization.id, life.organization.slug],
+        )
     timelines: list[list[Moment]] = [[], []]
     for step in steps:
         for timeline, moment in zip(timelines, live(world, lives, step, connection), strict=True):
@@ -196,6 +202,7 @@ def test_what_is_known_is_what_whole_states_tell(world: World, steps: list[Step]
             check_a_state_that_stays_is_one_row(connection, timeline)
             check_effective_access(connection, timeline)
             check_changes(connection, timeline)
+            check_findings(connection, timeline)
 
 
 def check_any_moment_is_one_where(
@@ -285,6 +292,25 @@ def check_changes(connection: duckdb.DuckDBPyConnection, timeline: list[Moment])
         """
     ).fetchall()
     assert odd == 0
+
+
+def check_findings(connection: duckdb.DuckDBPyConnection, timeline: list[Moment]) -> None:
+    organization_id = timeline[0].organization_id
+    pipelines = pipelines_of(connection, organization_id)
+    rows = connection.execute(
+        """
+        SELECT rule_id, status, user_id::VARCHAR, team_id::VARCHAR, pipeline_id::VARCHAR,
+            first_seen_at, resolved_at
+        FROM access_findings WHERE organization_id = ?
+        """,
+        [organization_id],
+    ).fetchall()
+    redundant = [row for row in rows if row[:2] == ("redundant_path", "open")]
+    assert {(user, team) for _, _, user, team, *_ in redundant} == redundant_memberships(
+        timeline[-1].known, pipelines
+    )
+    assert len(rows) == len(set(rows))
+    assert set(rows) - set(redundant) == findings(timeline, pipelines)
 
 
 def pipelines_of(connection: duckdb.DuckDBPyConnection, organization_id: str) -> list[str]:
