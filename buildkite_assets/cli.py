@@ -1,4 +1,4 @@
-"""The command line: `buildkite-assets demo`, `sync`, `check`, `dev` and `sandbox`."""
+"""The command line: `buildkite-assets demo`, `sync`, `check`, `dev`, `export` and `sandbox`."""
 
 import os
 import subprocess
@@ -18,6 +18,7 @@ from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.connection import check_connection, to_json
 from buildkite_assets.buildkite.errors import BuildkiteError
 from buildkite_assets.demo import DAGSTER_HOME, DAYS, demo_sandbox, served_demo
+from buildkite_assets.export.commands import export
 from buildkite_assets.partitions import first_day
 from buildkite_assets.runs import (
     fail_orphaned_runs,
@@ -139,6 +140,9 @@ def sandbox(port: int) -> None:
     click.echo(f"export BUILDKITE_API_URL=http://127.0.0.1:{port}/v2")
     click.echo(f"export BUILDKITE_API_TOKEN={simulated.tokens.administrator.value}")
     run_sandbox(port, simulated)
+
+
+main.add_command(export)
 
 
 def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
