@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pytest
 
 from buildkite_assets.assets.session import Session
 from buildkite_assets.definitions import definitions
+from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.sandbox import Organization, Sandbox, Token, serve
 from buildkite_assets.settings import Settings
 from buildkite_assets.warehouse import connect
+from buildkite_assets.warehouse.derive import derive_whole, in_order
 
 Row = tuple[Any, ...]
 
-NOON = datetime(2026, 11, 19, 12, 0, tzinfo=UTC)
+NOON = datetime(2025, 3, 3, 12, 0, tzinfo=UTC)
 
 
 class StandingClock:
@@ -75,6 +76,21 @@ class Lab:
         self.run("catalog_job", token)
         return self.run("access_job", token)
 
+    def read_day(self, day: str) -> None:
+        """Read a UTC day of builds."""
+        definitions(self.session()).resolve_job_def("builds_job").execute_in_process(
+            instance=self.instance, partition_key=day
+        )
+
+    def derive(self) -> None:
+        """Recompute the derived tables of access."""
+        warehouse = self.session().warehouse
+        with warehouse.transaction() as connection:
+            for table in in_order(derived_tables()):
+                if table.group == "access":
+                    derive_whole(connection, table, derived_tables(), {})
+        warehouse.publish()
+
     def rows(self, query: str) -> list[Row]:
         """Return what a query finds in the published file."""
         with connect(self.path) as connection:
@@ -83,7 +99,7 @@ class Lab:
 
 @pytest.fixture
 def clock() -> StandingClock:
-    """Return a clock at noon of a Thursday."""
+    """Return a clock at noon of 3 March 2025."""
     return StandingClock()
 
 
@@ -102,10 +118,3 @@ def lab(clock: StandingClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def acme(lab: Lab) -> Organization:
     """Return the sandbox's organization."""
     return lab.sandbox.organization("acme")
-
-
-@pytest.fixture
-def memory() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Return a connection to a database in memory."""
-    with duckdb.connect() as connection:
-        yield connection
