@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from buildkite_assets.buildkite.errors import NotFoundError, RequestRefusedError
 from buildkite_assets.sandbox import Organization
+from buildkite_assets.sandbox.model import TeamMember
 
 from .conftest import Lab
 
@@ -195,3 +196,29 @@ def test_a_level_that_is_not_known_is_kept_as_it_is_without_a_rank(
 def test_without_listed_organizations_it_says_what_to_do(lab: Lab) -> None:
     with pytest.raises(dg.Failure, match="materialize the asset organizations"):
         lab.run("access_job")
+
+
+def test_a_large_organization_takes_two_requests_per_team_and_three_and_one_per_further_100_rows(
+    lab: Lab, acme: Organization
+) -> None:
+    acme.teams.clear()
+    users = [acme.add_user(f"Person {n}") for n in range(998)]
+    slugs = [acme.add_pipeline(f"pipeline-{n}").slug for n in range(400)]
+    teams = [acme.add_team(f"Team {n}") for n in range(250)]
+    teams[0].members = [TeamMember(user, "member", lab.clock()) for user in users[:500]]
+    for n, team in enumerate(teams):
+        if n:
+            size = 19 if n > 231 else 18
+            chosen = [users[(n * 31 + k) % len(users)] for k in range(size)]
+            team.members = [TeamMember(user, "member", lab.clock()) for user in chosen]
+        for k in range(40):
+            acme.set_team_pipeline(team, slugs[(n * 7 + k) % len(slugs)], "build_and_read")
+    lab.run("catalog_job")
+    lab.sandbox.requests.clear()
+    lab.run("access_job")
+    [(members, memberships, levels, requests)] = lab.rows(
+        "SELECT members, team_members, team_pipelines, requests FROM access_syncs"
+    )
+    assert (members, memberships, levels) == (1000, 5000, 10_000)
+    further = 9 + 2 + 4  # of members, of teams, and of the members of the first team
+    assert len(lab.sandbox.requests) == requests == 2 * 250 + 3 + further
