@@ -17,8 +17,9 @@ from buildkite_assets.assets.session import Session
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.connection import check_connection, to_json
 from buildkite_assets.buildkite.errors import BuildkiteError
-from buildkite_assets.demo import DAGSTER_HOME, DAYS, demo_sandbox, served_demo
+from buildkite_assets.demo import DAGSTER_HOME, DAYS, ORGANIZATION, demo_sandbox, served_demo
 from buildkite_assets.export.commands import export
+from buildkite_assets.export.review import export_review
 from buildkite_assets.partitions import first_day
 from buildkite_assets.runs import (
     fail_orphaned_runs,
@@ -59,6 +60,7 @@ def demo() -> None:
         _sync(console, session, DAGSTER_HOME, today - timedelta(days=DAYS), today, full=False)
     path = session.settings.warehouse
     console.print(landed_table(path))
+    review = export_review(path, ORGANIZATION, path.parent / "demo-review")
     console.print(
         f"""
 Published to {path}
@@ -68,6 +70,8 @@ Published to {path}
                    >>> import buildkite_assets
                    >>> con = buildkite_assets.connect("{path}")
                    >>> con.sql("SELECT state, count(*) FROM builds GROUP BY ALL")
+  access review  who can do what through which team, since when, and whether they use it:
+                   {review}
   your own data  export BUILDKITE_API_TOKEN=…   a token with read_organizations, read_pipelines,
                    read_builds, read_clusters and read_teams, from
                    https://buildkite.com/user/api-access-tokens

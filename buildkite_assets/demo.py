@@ -9,7 +9,7 @@ from buildkite_assets.sandbox import Sandbox, serve
 WAREHOUSE = Path("data/demo.duckdb")
 DAGSTER_HOME = Path(".dagster-demo")
 DAYS = 30
-_ORGANIZATION = "acme"
+ORGANIZATION = "acme"
 _PLENTY = 1_000_000
 
 
@@ -32,6 +32,6 @@ def served_demo(port: int = 0) -> Iterator[dict[str, str]]:
         yield {
             "BUILDKITE_API_URL": server.url,
             "BUILDKITE_API_TOKEN": sandbox.tokens.administrator.value,
-            "BUILDKITE_ORGANIZATIONS": _ORGANIZATION,
+            "BUILDKITE_ORGANIZATIONS": ORGANIZATION,
             "BUILDKITE_WAREHOUSE": str(WAREHOUSE),
         }
