@@ -16,7 +16,7 @@ from buildkite_assets.buildkite.rate_limit import Window
 from buildkite_assets.buildkite.records import AccessToken, Member, Organization, Pipeline
 
 SCOPES = {
-    "read_organizations": "organizations",
+    "read_organizations": "organizations, organization_members",
     "read_pipelines": "pipelines",
     "read_builds": "builds, jobs",
     "read_clusters": "clusters, queues",

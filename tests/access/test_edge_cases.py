@@ -393,3 +393,22 @@ def test_a_build_by_someone_whose_access_had_ended_is_found(lab: Lab, acme: Orga
     lab.read_day(day)
     lab.derive()
     assert lab.rows(found) == [(member.id, "1")]
+
+
+def test_more_than_five_administrators_are_many(lab: Lab, acme: Organization) -> None:
+    users = [acme.add_user(f"Admin {n}", role="admin") for n in range(4)]
+    found = """
+        SELECT status, evidence->>'count', first_seen_at::VARCHAR, resolved_at::VARCHAR
+        FROM access_findings WHERE rule_id = 'many_administrators'
+    """
+    lab.sync()
+    lab.derive()
+    assert lab.rows(found) == []
+    users.append(acme.add_user("Admin 5", role="admin"))
+    lab.sync()
+    lab.derive()
+    assert lab.rows(found) == [("open", "6", "2025-03-03 14:00:00", None)]
+    acme.remove_member(users[0])
+    lab.sync()
+    lab.derive()
+    assert lab.rows(found) == [("resolved", "6", "2025-03-03 14:00:00", "2025-03-03 15:00:00")]

@@ -1,6 +1,7 @@
 """Snapshots of access, from the API to the tables of the present."""
 
 import dagster as dg
+import duckdb
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -222,3 +223,16 @@ def test_a_large_organization_takes_two_requests_per_team_and_three_and_one_per_
     assert (members, memberships, levels) == (1000, 5000, 10_000)
     further = 9 + 2 + 4  # of members, of teams, and of the members of the first team
     assert len(lab.sandbox.requests) == requests == 2 * 250 + 3 + further
+
+
+def test_the_present_can_be_read_in_the_published_file_under_any_name(
+    lab: Lab, acme: Organization
+) -> None:
+    lab.sync()
+    acme.delete_team(acme.teams[0])
+    acme.add_team("Next")
+    lab.sync()
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{lab.path}' AS elsewhere (READ_ONLY)")
+        connection.execute("CREATE TABLE teams_history (slug VARCHAR, valid_to TIMESTAMP)")
+        assert connection.execute("SELECT slug FROM elsewhere.teams").fetchall() == [("next",)]
