@@ -1,4 +1,4 @@
-"""The command line: `buildkite-assets demo`, `sync`, `check`, `dev` and `sandbox`."""
+"""The command line: `buildkite-assets demo`, `sync`, `check`, `dev`, `export` and `sandbox`."""
 
 import os
 import subprocess
@@ -16,11 +16,20 @@ from rich.console import Console
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.connection import check_connection, to_json
 from buildkite_assets.buildkite.errors import BuildkiteError
-from buildkite_assets.demo import DAGSTER_HOME, demo_sandbox, first_demo_day, served_demo
+from buildkite_assets.demo import (
+    DAGSTER_HOME,
+    ORGANIZATION,
+    demo_sandbox,
+    first_demo_day,
+    served_demo,
+)
+from buildkite_assets.export.commands import export
+from buildkite_assets.export.review import export_review
 from buildkite_assets.partitions import first_day
 from buildkite_assets.runs import (
     fail_orphaned_runs,
     prepare_home,
+    run_access,
     run_builds,
     run_catalog,
     run_changes,
@@ -59,6 +68,7 @@ def demo() -> None:
         _sync(console, session, DAGSTER_HOME, first_demo_day(), today, full=False)
     path = session.settings.warehouse
     console.print(landed_table(path))
+    review = export_review(path, ORGANIZATION, path.parent / "demo-review")
     console.print(
         f"""
 Published to {path}
@@ -68,8 +78,10 @@ Published to {path}
                    >>> import buildkite_assets
                    >>> con = buildkite_assets.connect("{path}")
                    >>> con.sql("SELECT state, count(*) FROM builds GROUP BY ALL")
+  access review  who can do what through which team, since when, and whether they use it:
+                   {review}
   your own data  export BUILDKITE_API_TOKEN=…   a token with read_organizations, read_pipelines,
-                   read_builds and read_clusters, from
+                   read_builds, read_clusters and read_teams, from
                    https://buildkite.com/user/api-access-tokens
                  buildkite-assets check         does the token do?
                  buildkite-assets sync          brings data/buildkite.duckdb up to date
@@ -142,6 +154,9 @@ def sandbox(port: int) -> None:
     run_sandbox(port, simulated)
 
 
+main.add_command(export)
+
+
 def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
     console: Console, session: Session, home: Path, first: date, last: date, *, full: bool
 ) -> None:
@@ -152,6 +167,8 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
             console.print(f"Marked {orphaned} interrupted runs as failed; this one goes on.")
         console.print("Listing organizations, pipelines, clusters and queues …")
         run_catalog(session, instance)
+        console.print("Listing members, teams and what teams may do …")
+        run_access(session, instance)
         days = [first, last] if full else unread_days(session, first, last)
         if days:
             console.print(f"Reading builds from {days[0]} to {days[-1]} …")

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from buildkite_assets.assets.access import access
 from buildkite_assets.assets.builds import builds_asset
 from buildkite_assets.assets.catalog import catalog
 from buildkite_assets.assets.changes import build_changes
@@ -18,12 +19,17 @@ def definitions(session: Session) -> dg.Definitions:
     builds = builds_asset(partitions)
     derived = derived_assets(partitions)
     return dg.Definitions(
-        assets=[catalog, builds, build_changes, *derived],
+        assets=[catalog, access, builds, build_changes, *derived],
         jobs=[
             dg.define_asset_job(
                 "catalog_job",
                 dg.AssetSelection.groups("catalog"),
                 description="Lists organizations, pipelines, clusters and queues anew.",
+            ),
+            dg.define_asset_job(
+                "access_job",
+                dg.AssetSelection.assets(access),
+                description="Takes a snapshot of members, teams and what teams may do.",
             ),
             dg.define_asset_job(
                 "builds_job",

@@ -11,7 +11,7 @@ WAREHOUSE = Path("data/demo.duckdb")
 DAGSTER_HOME = Path(".dagster-demo")
 RULES = Path(__file__).parent / "example_rules.toml"
 DAYS = 30
-_ORGANIZATION = "acme"
+ORGANIZATION = "acme"
 _PLENTY = 1_000_000
 
 
@@ -39,7 +39,7 @@ def served_demo(port: int = 0) -> Iterator[dict[str, str]]:
         yield {
             "BUILDKITE_API_URL": server.url,
             "BUILDKITE_API_TOKEN": sandbox.tokens.administrator.value,
-            "BUILDKITE_ORGANIZATIONS": _ORGANIZATION,
+            "BUILDKITE_ORGANIZATIONS": ORGANIZATION,
             "BUILDKITE_START_DATE": f"{first_demo_day()}",
             "BUILDKITE_WAREHOUSE": str(WAREHOUSE),
             "BUILDKITE_RULES": str(RULES),

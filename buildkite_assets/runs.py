@@ -78,6 +78,16 @@ def run_catalog(session: Session, instance: dg.DagsterInstance) -> None:
     _run(session, instance, "catalog_job", {}, {})
 
 
+def run_access(session: Session, instance: dg.DagsterInstance) -> None:
+    """Take a snapshot of members and teams of the organizations listed last.
+
+    Raises:
+        BuildkiteError: Buildkite failed; nothing was changed.
+        WarehouseError: the warehouse failed, likewise.
+    """
+    _run(session, instance, "access_job", {}, {})
+
+
 def unread_days(session: Session, first: date, last: date) -> list[date]:
     """The days of a range that some organization needs read in full before a change feed.
 

@@ -500,6 +500,156 @@ SYNC_DAYS = Table(
     ),
 )
 
+VALID_FROM = Column(
+    "valid_from",
+    "TIMESTAMP",
+    "The first snapshot that saw it like this; it may have been so before.",
+)
+VALID_TO = Column(
+    "valid_to",
+    "TIMESTAMP",
+    "The first snapshot that no longer saw it like this; NULL while it is so.",
+)
+
+ORGANIZATION_MEMBERS = Table(
+    "organization_members",
+    "One row per member of an organization.",
+    ("organization_id", "user_id"),
+    (
+        ORGANIZATION_ID,
+        Column("user_id", "UUID", "The user; one user may be in several organizations.", "id"),
+        Column("name", "VARCHAR", "Their name.", "name"),
+        Column("email", "VARCHAR", "Their e-mail address.", "email", is_email=True),
+        Column(
+            "role", "VARCHAR", "`ADMIN` or `MEMBER`; NULL where never told.", "role_in_capitals"
+        ),
+        Column(
+            "sso_mode",
+            "VARCHAR",
+            "`REQUIRED` or `OPTIONAL`; told to administrators and to oneself only, else NULL.",
+            "sso_mode_in_capitals",
+        ),
+        VALID_FROM,
+    ),
+)
+
+TEAMS = Table(
+    "teams",
+    "One row per team.",
+    ("organization_id", "team_id"),
+    (
+        ORGANIZATION_ID,
+        Column("team_id", "UUID", "Buildkite's id of the team; slugs are reused.", "id"),
+        Column("slug", "VARCHAR", "Its name in URLs, unique at any one time.", "slug"),
+        Column("name", "VARCHAR", "Its name for people.", "name"),
+        Column(
+            "privacy",
+            "VARCHAR",
+            "`VISIBLE`, or `SECRET`: for administrators and its members only.",
+            "privacy_in_capitals",
+        ),
+        Column(
+            "is_default_team",
+            "BOOLEAN",
+            "Whether whoever joins the organization joins it too.",
+            "is_default_team",
+        ),
+        Column("created_at", "TIMESTAMP", "When it was created.", "created_at"),
+        VALID_FROM,
+    ),
+)
+
+TEAM_MEMBERS = Table(
+    "team_members",
+    "One row per member of a team.",
+    ("organization_id", "team_id", "user_id"),
+    (
+        ORGANIZATION_ID,
+        Column("team_id", "UUID", "The team."),
+        Column("user_id", "UUID", "Who is in it.", "user_id"),
+        Column(
+            "role",
+            "VARCHAR",
+            "`MEMBER` or `MAINTAINER`, who manages the team; both have its access to pipelines.",
+            "role_in_capitals",
+        ),
+        Column("created_at", "TIMESTAMP", "When they joined it.", "created_at"),
+        VALID_FROM,
+    ),
+)
+
+TEAM_PIPELINES = Table(
+    "team_pipelines",
+    "One row per pipeline that a team has access to.",
+    ("organization_id", "team_id", "pipeline_id"),
+    (
+        ORGANIZATION_ID,
+        Column("team_id", "UUID", "The team."),
+        Column("pipeline_id", "UUID", "The pipeline.", "pipeline_id"),
+        Column(
+            "access_level",
+            "VARCHAR",
+            "`READ_ONLY`, `BUILD_AND_READ` or `MANAGE_BUILD_AND_READ`.",
+            "access_level_in_capitals",
+        ),
+        Column(
+            "access_rank",
+            "INTEGER",
+            "The same as 1, 2 or 3, to compare by; NULL for a level that is not known.",
+            "access_rank",
+        ),
+        Column("created_at", "TIMESTAMP", "When the team was given it.", "created_at"),
+        VALID_FROM,
+    ),
+)
+
+ACCESS_SYNCS = Table(
+    "access_syncs",
+    "One row per snapshot of an organization's members and teams, with what it could see.",
+    ("organization_id", "started_at"),
+    (
+        ORGANIZATION_ID,
+        Column("started_at", "TIMESTAMP", "Buildkite's clock before anything was listed."),
+        Column("ended_at", "TIMESTAMP", "Buildkite's clock when all was listed."),
+        Column("dagster_run_id", "VARCHAR", "The run that took it."),
+        Column("token_id", "UUID", "The token that it was taken with."),
+        Column("token_email", "VARCHAR", "The token's user.", is_email=True),
+        Column("token_scopes", "VARCHAR[]", "What the token may do."),
+        Column(
+            "is_administrator",
+            "BOOLEAN",
+            "Whether its user administers the organization; NULL where it was not told.",
+        ),
+        Column(
+            "sees_all_members",
+            "BOOLEAN",
+            "Whether it listed the members as an administrator: who is not in it has left.",
+        ),
+        Column(
+            "sees_all_teams",
+            "BOOLEAN",
+            "Whether it listed the teams as an administrator: secret ones too.",
+        ),
+        Column("listed_team_ids", "UUID[]", "The teams whose members and pipelines it listed."),
+        Column("members", "BIGINT", "Members listed; NULL where it may not list them."),
+        Column("teams", "BIGINT", "Teams listed; NULL where it may not list them."),
+        Column("team_members", "BIGINT", "Memberships of these teams."),
+        Column("team_pipelines", "BIGINT", "Pipelines of these teams."),
+        Column("requests", "BIGINT", "Requests that it took."),
+    ),
+)
+
+
+def history_of(table: Table) -> Table:
+    """The table that keeps every past state of an access table, whose plain name is the present."""
+    return Table(
+        f"{table.name}_history",
+        f"{table.grain.removesuffix('.')}, and per state that snapshots saw it in.",
+        (*table.key, VALID_FROM.name),
+        (*table.columns, VALID_TO),
+    )
+
+
 DERIVED_DAYS = Table(
     "derived_days",
     "One row per derived table and UTC day of builds; of a table recomputed whole, one row.",
@@ -561,14 +711,17 @@ LATE_CHANGES = Table(
 )
 
 CATALOG_TABLES = (ORGANIZATIONS, PIPELINES, CLUSTERS, QUEUES)
+ACCESS_TABLES = (ORGANIZATION_MEMBERS, TEAMS, TEAM_MEMBERS, TEAM_PIPELINES)
+LEDGER_TABLES = (REJECTED_BUILDS, SYNC_DAYS, SYNC_FEEDS, DERIVED_DAYS)
+"""What the warehouse notes of its own work; tables, but no assets."""
+
 TABLES = (
     *CATALOG_TABLES,
     BUILDS,
     JOBS,
-    REJECTED_BUILDS,
-    SYNC_DAYS,
-    SYNC_FEEDS,
     BUILD_CHANGES,
     LATE_CHANGES,
-    DERIVED_DAYS,
+    ACCESS_SYNCS,
+    *map(history_of, ACCESS_TABLES),
+    *LEDGER_TABLES,
 )

@@ -20,6 +20,10 @@ FROM organizations
 UNION ALL SELECT 'pipelines', count(*), min(created_at), max(created_at) FROM pipelines
 UNION ALL SELECT 'clusters', count(*), min(created_at), max(created_at) FROM clusters
 UNION ALL SELECT 'queues', count(*), min(created_at), max(created_at) FROM queues
+UNION ALL SELECT 'organization_members', count(*), NULL, NULL FROM organization_members
+UNION ALL SELECT 'teams', count(*), min(created_at), max(created_at) FROM teams
+UNION ALL SELECT 'team_members', count(*), min(created_at), max(created_at) FROM team_members
+UNION ALL SELECT 'team_pipelines', count(*), min(created_at), max(created_at) FROM team_pipelines
 UNION ALL SELECT 'builds', count(*), min(created_at), max(created_at) FROM builds
 UNION ALL SELECT 'jobs', count(*), min(created_at), max(created_at) FROM jobs
 """

@@ -46,7 +46,7 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     JOBS.name: Job,
 }
 
-_SENSITIVE = re.compile(r"(^|_)(env|ip|webhook|token|secret|password|configuration|steps)($|_)")
+_SENSITIVE = re.compile(r"(^|_)(env|ip|webhook|secret|password|configuration|steps)($|_)|token$")
 
 every_table = pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
 

@@ -49,7 +49,7 @@ def build_changes(
                 asset_key=asset_key(table),
                 metadata={
                     "dagster/row_count": count_rows(connection, table),
-                    "preview": dg.MetadataValue.md(preview(connection, table, "noticed_at")),
+                    "preview": dg.MetadataValue.md(preview(connection, table)),
                     "requests": sum(feed.requests for feed in feeds),
                     "changed_builds": sum(day.changed for feed in feeds for day in feed.touched),
                 },

@@ -5,9 +5,10 @@ from datetime import date
 
 import dagster as dg
 
-from buildkite_assets.assets.specs import asset_key, column_schema
+from buildkite_assets.assets.specs import PREFIX, asset_key, column_schema
 from buildkite_assets.derived_tables import FOLDER, DerivedTable, derived_tables
 from buildkite_assets.session import Session
+from buildkite_assets.tables import LEDGER_TABLES
 from buildkite_assets.warehouse.derive import (
     count_by_day,
     derive_days,
@@ -18,6 +19,7 @@ from buildkite_assets.warehouse.derive import (
 from buildkite_assets.warehouse.preview import count_rows, preview
 
 _OWNER = "team:platform"
+_LEDGERS = {table.name for table in LEDGER_TABLES}
 _CATALOG = dg.AssetSelection.groups("catalog")
 
 # A change upstream asks for exactly the days that it touched. A catalog that was listed anew asks
@@ -100,7 +102,7 @@ def _whole(tables: Sequence[DerivedTable]) -> dg.AssetsDefinition:
             with session.warehouse.transaction() as connection:
                 derive_whole(connection, table, derived_tables(), session.parameters)
                 rows = count_rows(connection, table)
-                glance = preview(connection, table, _newest_by(table))
+                glance = preview(connection, table)
             yield dg.MaterializeResult(
                 asset_key=asset_key(table),
                 metadata={"dagster/row_count": rows, "preview": dg.MetadataValue.md(glance)},
@@ -110,16 +112,15 @@ def _whole(tables: Sequence[DerivedTable]) -> dg.AssetsDefinition:
     return derived_whole
 
 
-def _newest_by(table: DerivedTable) -> str:
-    """The column that tells how new a row is: its first day or instant, else its key."""
-    dated = [column.name for column in table.columns if column.type in {"DATE", "TIMESTAMP"}]
-    return (dated or table.key)[0]
-
-
 def _selected(
     context: dg.AssetExecutionContext, tables: Sequence[DerivedTable]
 ) -> list[DerivedTable]:
     return [table for table in tables if asset_key(table) in context.selected_asset_keys]
+
+
+def _source_key(name: str) -> dg.AssetKey:
+    """The key of the asset that fills a table: a snapshot fills present and history at once."""
+    return dg.AssetKey([PREFIX, name.removesuffix("_history")])
 
 
 def _spec(
@@ -129,7 +130,7 @@ def _spec(
         asset_key(table),
         description=table.description,
         group_name=table.group,
-        deps=[dg.AssetKey([asset_key(table).path[0], name]) for name in sorted(inputs(table))],
+        deps=sorted({_source_key(name) for name in inputs(table) if name not in _LEDGERS}),
         owners=[_OWNER],
         kinds={"duckdb", "sql"},
         automation_condition=automation_condition,

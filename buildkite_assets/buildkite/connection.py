@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from buildkite_assets.buildkite.access import is_administrator
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.decoding import decode_one
 from buildkite_assets.buildkite.errors import BuildkiteError, InvalidPermissionsError
@@ -15,10 +16,11 @@ from buildkite_assets.buildkite.rate_limit import Window
 from buildkite_assets.buildkite.records import AccessToken, Member, Organization, Pipeline
 
 SCOPES = {
-    "read_organizations": "organizations",
+    "read_organizations": "organizations, organization_members",
     "read_pipelines": "pipelines",
     "read_builds": "builds, jobs",
     "read_clusters": "clusters, queues",
+    "read_teams": "teams, team_members, team_pipelines",
 }
 """Each scope that is used, and the tables that need it."""
 
@@ -121,5 +123,4 @@ def _is_administrator(client: Client, path: str, email: str | None) -> bool | No
         pages = list(every_item(client, f"{path}/members", Member))
     except InvalidPermissionsError:
         return None
-    roles = [m.role for page in pages for m in page.body if m.email and m.email == email]
-    return roles[0] == "admin" if roles and roles[0] else None
+    return is_administrator([member for page in pages for member in page.body], email)

@@ -13,6 +13,7 @@ import msgspec
 
 _PIPELINE = re.compile(r"/pipelines/([^/]+)/builds/")
 _USER_INFO = re.compile(r"//[^/]*@")
+_ACCESS_RANKS = {"read_only": 1, "build_and_read": 2, "manage_build_and_read": 3}
 
 Id = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -318,9 +319,72 @@ class AccessToken(Body):
 
 
 class Member(Body):
-    """A member of an organization; `role` is not told to everyone."""
+    """A member of an organization; `role` and `sso_mode` are not told to everyone."""
 
     id: Id
     name: str | None = None
     email: str | None = None
     role: str | None = None
+    sso_mode: str | None = None
+
+    @property
+    def role_in_capitals(self) -> str | None:
+        """ADMIN or MEMBER."""
+        return _in_capitals(self.role)
+
+    @property
+    def sso_mode_in_capitals(self) -> str | None:
+        """REQUIRED or OPTIONAL."""
+        return _in_capitals(self.sso_mode)
+
+
+class Team(Body):
+    """A group of members with access to pipelines."""
+
+    id: Id
+    slug: str
+    name: str | None = None
+    privacy: str | None = None
+    is_default_team: bool | None = msgspec.field(default=None, name="default")
+    created_at: Instant | None = None
+
+    @property
+    def privacy_in_capitals(self) -> str | None:
+        """VISIBLE or SECRET."""
+        return _in_capitals(self.privacy)
+
+
+class TeamMember(Body):
+    """A membership of a team."""
+
+    user_id: Id
+    role: str | None = None
+    created_at: Instant | None = None
+
+    @property
+    def role_in_capitals(self) -> str | None:
+        """MEMBER or MAINTAINER."""
+        return _in_capitals(self.role)
+
+
+class TeamPipeline(Body):
+    """What a team may do with a pipeline."""
+
+    pipeline_id: Id
+    access_level: str | None = None
+    created_at: Instant | None = None
+
+    @property
+    def access_level_in_capitals(self) -> str | None:
+        """READ_ONLY, BUILD_AND_READ or MANAGE_BUILD_AND_READ; an unknown level as it is."""
+        return _in_capitals(self.access_level)
+
+    @property
+    def access_rank(self) -> int | None:
+        """1 for the lowest level to 3 for the highest, None for one that is not known."""
+        return _ACCESS_RANKS.get(self.access_level or "")
+
+
+def _in_capitals(word: str | None) -> str | None:
+    """An enumerated value as GraphQL spells it; REST uses small letters."""
+    return None if word is None else word.upper()

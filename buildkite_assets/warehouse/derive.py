@@ -14,14 +14,14 @@ from graphlib import TopologicalSorter
 import duckdb
 
 from buildkite_assets.derived_tables import DefinitionError, DerivedTable
-from buildkite_assets.tables import BUILDS, JOBS, TABLES
+from buildkite_assets.tables import ACCESS_TABLES, BUILDS, JOBS, TABLES
 from buildkite_assets.warehouse.errors import UnsoundRowsError
 from buildkite_assets.warehouse.queries import references
 from buildkite_assets.warehouse.schema import create_table
 
 _DAYS_AT_ONCE = 31
 _DAY = timedelta(days=1)
-_SOURCES = {table.name: table for table in TABLES}
+_SOURCES = {table.name: table for table in (*TABLES, *ACCESS_TABLES)}
 
 Parameters = Mapping[str, object]
 """Values for the `$name` of queries; each query is given those that it names."""

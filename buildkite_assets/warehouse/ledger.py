@@ -1,4 +1,4 @@
-"""What the warehouse knows of its own syncs: the first day, and which days were read in full."""
+"""What the warehouse knows of its own syncs: the first day, the days read in full, and of whom."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +20,25 @@ class DayRead:
     requests: int
     size_bytes: int
     dagster_run_id: str | None
+
+
+@dataclass(frozen=True)
+class ListedOrganization:
+    """An organization as it was listed last."""
+
+    id: str
+    slug: str
+
+
+def listed_organizations(
+    connection: duckdb.DuckDBPyConnection, wanted: Sequence[str]
+) -> list[ListedOrganization]:
+    """The organizations that the last listing had, or those of them with one of these slugs."""
+    rows = connection.execute("""
+        SELECT organization_id::VARCHAR, slug FROM organizations
+        WHERE synced_at = (SELECT max(synced_at) FROM organizations) ORDER BY slug
+    """).fetchall()
+    return [ListedOrganization(*row) for row in rows if not wanted or row[1] in wanted]
 
 
 def record_day(connection: duckdb.DuckDBPyConnection, read: DayRead) -> None:

@@ -16,14 +16,13 @@ def count_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
     return int(rows)
 
 
-def preview(
-    connection: duckdb.DuckDBPyConnection, table: Table, newest_by: str = "created_at"
-) -> str:
+def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
     """The newest rows of a table's first columns as Markdown; e-mail addresses left out."""
     names = [column.name for column in table.columns if not column.is_email][:_COLUMNS]
     columns = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in names)
     rows = connection.sql(
-        f"SELECT {columns} FROM {table.name} ORDER BY {newest_by} DESC NULLS LAST LIMIT {_ROWS}"
+        f'SELECT {columns} FROM {table.name} ORDER BY "{_newest_by(table)}" DESC NULLS LAST '
+        f"LIMIT {_ROWS}"
     ).pl()
     with pl.Config(
         tbl_formatting="MARKDOWN",
@@ -34,3 +33,10 @@ def preview(
         fmt_str_lengths=_LONGEST_TEXT,
     ):
         return str(rows)
+
+
+def _newest_by(table: Table) -> str:
+    """The column that tells how new a row is: an instant, else a day, else the key."""
+    instants = [column.name for column in table.columns if column.type == "TIMESTAMP"]
+    days = [column.name for column in table.columns if column.type == "DATE"]
+    return "created_at" if "created_at" in instants else [*instants, *days, *table.key][0]

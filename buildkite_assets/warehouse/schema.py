@@ -2,10 +2,10 @@
 
 import duckdb
 
-from buildkite_assets.tables import TABLES, Table
+from buildkite_assets.tables import ACCESS_TABLES, TABLES, Table, history_of
 from buildkite_assets.warehouse.errors import NewerWarehouseError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 
 _META = """
 CREATE TABLE IF NOT EXISTS warehouse_meta (
@@ -34,6 +34,8 @@ def upgrade(connection: duckdb.DuckDBPyConnection) -> None:
             f"{SCHEMA_VERSION}: upgrade buildkite-assets, or point BUILDKITE_WAREHOUSE elsewhere."
         )
     added = [_bring_up_to_date(connection, table) for table in TABLES]
+    for table in ACCESS_TABLES:
+        _create_present(connection, table)
     if any(added):
         connection.execute("UPDATE sync_days SET is_to_read_again = true")
     if versions:
@@ -73,5 +75,16 @@ def _comment(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     connection.execute(f"COMMENT ON TABLE {table.name} IS {_quoted(table.grain)}")
 
 
+def _create_present(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Have the plain name of an access table show the present of its history."""
+    columns = ", ".join(column.name for column in table.columns)
+    connection.execute(f"""
+        CREATE OR REPLACE VIEW {table.name} AS
+        SELECT {columns} FROM {history_of(table).name} WHERE valid_to IS NULL
+    """)
+    connection.execute(f"COMMENT ON VIEW {table.name} IS {_quoted(table.grain)}")
+
+
 def _quoted(text: str) -> str:
+    """The text as an SQL literal: comments take no bound values."""
     return "'" + text.replace("'", "''") + "'"

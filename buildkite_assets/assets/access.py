@@ -1,0 +1,114 @@
+"""Members, teams, memberships and team pipelines: who can do what, now and before."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from buildkite_assets.assets.specs import asset_key, table_spec
+from buildkite_assets.buildkite.access import AccessSnapshot, read_access, token_in_use
+from buildkite_assets.buildkite.errors import InvalidPermissionsError, MissingScopeError
+from buildkite_assets.session import Session
+from buildkite_assets.snapshots import access_rows
+from buildkite_assets.tables import (
+    ACCESS_SYNCS,
+    ACCESS_TABLES,
+    ORGANIZATION_MEMBERS,
+    ORGANIZATIONS,
+    TEAM_MEMBERS,
+    TEAM_PIPELINES,
+    TEAMS,
+    Table,
+)
+from buildkite_assets.warehouse.history import merge_access
+from buildkite_assets.warehouse.ledger import listed_organizations
+from buildkite_assets.warehouse.preview import count_rows, preview
+
+_GROUP = "access"
+
+
+@dg.multi_asset(
+    name="access",
+    specs=[
+        table_spec(ACCESS_SYNCS, group=_GROUP, deps=(ORGANIZATIONS,)),
+        *(
+            table_spec(table, group=_GROUP, deps=(ORGANIZATIONS,), is_skippable=True)
+            for table in ACCESS_TABLES
+        ),
+    ],
+)
+def access(
+    context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Take a snapshot of each organization's members and teams, and merge it into the history.
+
+    Two requests per team and three more, plus one for each further 100 rows of a list. All of it
+    is read before any of it is written.
+    """
+    warehouse = session.warehouse
+    with warehouse.transaction() as connection:
+        organizations = listed_organizations(connection, session.settings.organizations)
+    if not organizations:
+        raise dg.Failure(
+            "The warehouse knows no organization to read: materialize the asset organizations, "
+            "and check BUILDKITE_ORGANIZATIONS.",
+            allow_retries=False,
+        )
+    with session.client() as client:
+        token = token_in_use(client)
+        snapshots = {
+            organization: read_access(client, organization.slug, token)
+            for organization in organizations
+        }
+    listed: set[Table] = set()
+    with warehouse.transaction() as connection:
+        for organization, snapshot in snapshots.items():
+            _warn(context, organization.slug, snapshot)
+            rows = access_rows(organization.id, snapshot, session.privacy, context.run.run_id)
+            listed |= set(rows.rows)
+            if not merge_access(connection, rows):
+                context.log.warning(
+                    "%s: a later snapshot is known already, this one was left out.",
+                    organization.slug,
+                )
+        results: list[dg.MaterializeResult[None]] = [
+            dg.MaterializeResult(
+                asset_key=asset_key(table),
+                metadata={
+                    "dagster/row_count": count_rows(connection, table),
+                    "preview": dg.MetadataValue.md(preview(connection, table)),
+                },
+            )
+            for table in (ACCESS_SYNCS, *ACCESS_TABLES)
+            if table is ACCESS_SYNCS or table in listed
+        ]
+    warehouse.publish()
+    yield from results
+
+
+def _warn(context: dg.AssetExecutionContext, organization: str, snapshot: AccessSnapshot) -> None:
+    """Warn once of each list that the token may not read, and note it at the tables it fills."""
+    if snapshot.members_refusal:
+        _skip(context, organization, snapshot.members_refusal, ORGANIZATION_MEMBERS)
+    if snapshot.teams_refusal:
+        _skip(context, organization, snapshot.teams_refusal, TEAMS, TEAM_MEMBERS, TEAM_PIPELINES)
+
+
+def _skip(
+    context: dg.AssetExecutionContext,
+    organization: str,
+    refusal: InvalidPermissionsError,
+    *tables: Table,
+) -> None:
+    names = ", ".join(table.name for table in tables)
+    if isinstance(refusal, MissingScopeError):
+        reason = f"the token lacks the scope {refusal.scope}. Add it to have them"
+    else:
+        reason = f"its user may not list them: {refusal}"
+    message = f"{organization}: {names} skipped: {reason}."
+    context.log.warning("%s What is known of them stays as it was.", message)
+    for table in tables:
+        context.log_event(
+            dg.AssetObservation(
+                asset_key(table), description=message, metadata={"skipped": message}
+            )
+        )

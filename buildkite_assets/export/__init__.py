@@ -1,0 +1,1 @@
+"""Files for other tools and other people, made of the published warehouse."""

@@ -1,0 +1,50 @@
+"""The command line's `export` group."""
+
+from pathlib import Path
+
+import click
+
+from buildkite_assets.export.baton import export_baton
+from buildkite_assets.export.review import export_review
+from buildkite_assets.settings import Settings, SettingsError
+from buildkite_assets.warehouse import WarehouseError
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_EXPECTED = (WarehouseError, SettingsError)
+
+
+@click.group()
+def export() -> None:
+    """Write files of what the warehouse holds."""
+
+
+@export.command()
+@click.option("--out", type=_FOLDER, required=True, help="Folder to write to; made if missing.")
+def baton(out: Path) -> None:
+    """Write who has access to what as Baton prints it: JSON and CSV, a folder per organization."""
+    try:
+        folders = export_baton(Settings.from_environment().warehouse, out)
+    except _EXPECTED as error:
+        raise click.ClickException(str(error)) from None
+    _say(folders)
+
+
+@export.command()
+@click.option("--organization", required=True, help="The organization's slug.")
+@click.option("--out", type=_FOLDER, default=Path("review"), show_default=True)
+def review(organization: str, out: Path) -> None:
+    """Write an access review: one CSV per team, with a manifest of what it stands on."""
+    try:
+        folder = export_review(Settings.from_environment().warehouse, organization, out)
+    except _EXPECTED as error:
+        raise click.ClickException(str(error)) from None
+    _say([folder])
+
+
+def _say(folders: list[Path]) -> None:
+    if not folders:
+        raise click.ClickException(
+            "No snapshot of access is known yet: run `buildkite-assets sync` first."
+        )
+    for folder in folders:
+        click.echo(f"Wrote {folder}")
