@@ -42,9 +42,9 @@ class _WarningLines(logging.Handler):
 
 @dg.logger({}, description="Warnings of assets, for the command line.")
 def _warnings(_: dg.InitLoggerContext) -> logging.Logger:
-    logger = logging.getLogger("buildkite_assets.warnings")
-    logger.handlers = [_WarningLines(logging.WARNING)]
-    logger.propagate = False
+    # As Dagster's own do, of a run and not of the process: a global one would keep the run alive.
+    logger = logging.getLoggerClass()("buildkite_assets", logging.WARNING)
+    logger.addHandler(_WarningLines())
     return logger
 
 
