@@ -11,6 +11,7 @@ import dagster as dg
 import pyarrow as pa
 
 from buildkite_assets.assets.specs import asset_key, table_spec
+from buildkite_assets.buildkite.access import administers, token_in_use
 from buildkite_assets.buildkite.client import Client, Response
 from buildkite_assets.buildkite.errors import MissingScopeError
 from buildkite_assets.buildkite.listings import api_path, every_item
@@ -34,12 +35,16 @@ _GROUP = "catalog"
 
 @dataclass(frozen=True)
 class Listed:
-    """One organization's records of one table, listed completely."""
+    """One organization's records of one table.
+
+    `is_complete` says that whatever is missing is gone, and not only out of the token's sight.
+    """
 
     table: Table
     organization_id: str
     rows: list[pa.Table]
     listed_at: datetime
+    is_complete: bool
 
 
 @dg.multi_asset(
@@ -55,7 +60,10 @@ class Listed:
 def catalog(
     context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """List everything that builds refer to; one request per 100 of each, and one per cluster."""
+    """List everything that builds refer to.
+
+    One request per 100 of each, one per cluster, and two to know whether an administrator asks.
+    """
     wanted = [t for t in CATALOG_TABLES if asset_key(t) in context.selected_asset_keys]
     warehouse = session.warehouse
     with session.client() as client:
@@ -74,9 +82,14 @@ def catalog(
         for records in chain.from_iterable(listed.values()):
             for rows in records.rows:
                 merge_records(connection, records.table, rows)
-            mark_absent_records(
-                connection, records.table, records.organization_id, records.rows, records.listed_at
-            )
+            if records.is_complete:
+                mark_absent_records(
+                    connection,
+                    records.table,
+                    records.organization_id,
+                    records.rows,
+                    records.listed_at,
+                )
         results: list[dg.MaterializeResult[None]] = [
             dg.MaterializeResult(
                 asset_key=asset_key(table),
@@ -116,9 +129,16 @@ def _listed(
                 for page, ids in _pages(client, table, organization.slug)
             ],
             listed_at,
+            table is not PIPELINES or _sees_every_pipeline(client, organization.slug),
         )
         for organization in organizations
     ]
+
+
+def _sees_every_pipeline(client: Client, organization: str) -> bool:
+    """Whether the token's user does; anyone but an administrator sees those of some teams only."""
+    user = token_in_use(client).body.user
+    return administers(client, organization, user.email if user else None) is True
 
 
 def _warn_of_skipped(

@@ -84,6 +84,18 @@ def is_administrator(members: Iterable[Member], email: str | None) -> bool | Non
     return roles[0] == "admin" if roles and roles[0] else None
 
 
+def administers(client: Client, organization: str, email: str | None) -> bool | None:
+    """Whether the user with this e-mail address administers an organization, who sees all of it.
+
+    None where the token may not list the members, or is not told their roles.
+
+    Raises:
+        BuildkiteError: see `buildkite.errors`.
+    """
+    pages, _ = _listed(client, api_path("organizations", organization, "members"), Member)
+    return is_administrator([member for page in pages for member in page.body], email)
+
+
 def read_access(client: Client, organization: str, token: Response[AccessToken]) -> AccessSnapshot:
     """Everything about access in an organization that the token sees.
 

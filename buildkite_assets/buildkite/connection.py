@@ -6,14 +6,14 @@ from datetime import datetime
 
 import msgspec
 
-from buildkite_assets.buildkite.access import is_administrator
+from buildkite_assets.buildkite.access import administers
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.decoding import decode_one
 from buildkite_assets.buildkite.errors import BuildkiteError, InvalidPermissionsError
 from buildkite_assets.buildkite.listings import api_path, every_item
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.buildkite.rate_limit import Window
-from buildkite_assets.buildkite.records import AccessToken, Member, Organization, Pipeline
+from buildkite_assets.buildkite.records import AccessToken, Organization, Pipeline
 
 SCOPES = {
     "read_organizations": "organizations, organization_members",
@@ -113,14 +113,5 @@ def _access(client: Client, organization: Organization, email: str | None) -> Or
         slug=organization.slug,
         name=organization.name,
         pipelines=pipelines,
-        is_administrator=_is_administrator(client, path, email),
+        is_administrator=administers(client, organization.slug, email),
     )
-
-
-def _is_administrator(client: Client, path: str, email: str | None) -> bool | None:
-    """Whether the token's user is one; only administrators see secret teams."""
-    try:
-        pages = list(every_item(client, f"{path}/members", Member))
-    except InvalidPermissionsError:
-        return None
-    return is_administrator([member for page in pages for member in page.body], email)

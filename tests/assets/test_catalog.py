@@ -144,3 +144,23 @@ def test_an_archived_pipeline_stays(
     assert query(tmp_path, "SELECT slug, archived_at, absent_since FROM pipelines") == [
         ("web", clock().replace(tzinfo=None), None)
     ]
+
+
+def test_only_an_administrator_knows_that_a_pipeline_is_gone(
+    clock_and_server: tuple[StandingClock, SandboxServer], tmp_path: Path
+) -> None:
+    clock, server = clock_and_server
+    tokens = server.sandbox.tokens
+    acme = server.sandbox.organization("acme")
+    acme.add_pipeline("hidden")
+    absent = "SELECT slug FROM pipelines WHERE absent_since IS NOT NULL"
+    with dg.DagsterInstance.ephemeral() as instance:
+        list_catalog(server, tmp_path, instance, tokens.administrator)
+        clock.move(minutes=1)
+        tokens.member.visible_pipelines = frozenset({"web"})
+        list_catalog(server, tmp_path, instance, tokens.member)
+        assert query(tmp_path, absent) == []
+        acme.delete_pipeline("hidden")
+        clock.move(minutes=1)
+        list_catalog(server, tmp_path, instance, tokens.administrator)
+        assert query(tmp_path, absent) == [("hidden",)]
