@@ -74,7 +74,7 @@ def demo() -> None:
 Published to {path}
 
   look around    make dev, then open http://localhost:{_UI_PORT}
-  query          .venv/bin/python
+  notebook       in Python, IPython or Jupyter:
                    >>> import buildkite_assets
                    >>> con = buildkite_assets.connect("{path}")
                    >>> con.sql("SELECT state, count(*) FROM builds GROUP BY ALL")

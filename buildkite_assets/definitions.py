@@ -8,6 +8,7 @@ from buildkite_assets.assets.catalog import catalog
 from buildkite_assets.assets.changes import build_changes
 from buildkite_assets.assets.derived import derived_assets
 from buildkite_assets.automation import CHANGES_JOB, SCHEDULES
+from buildkite_assets.checks import CHECKS
 from buildkite_assets.partitions import daily_partitions
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -20,6 +21,7 @@ def definitions(session: Session) -> dg.Definitions:
     derived = derived_assets(partitions)
     return dg.Definitions(
         assets=[catalog, access, builds, build_changes, *derived],
+        asset_checks=CHECKS,
         jobs=[
             dg.define_asset_job(
                 "catalog_job",
