@@ -177,26 +177,23 @@ def _record_columns(table: Table, records: Sequence[Body], privacy: Privacy, roo
     parents: dict[str, list[Any]] = {}
     arrays = {}
     for column in table.record_columns:
-        *parent, name = (column.path or "").split(".")
-        get = attrgetter(name)
         try:
-            owners = _parents(records, parent, parents)
-            values = [None if owner is None else get(owner) for owner in owners]
+            values = _values(records, column.path or "", parents)
             arrays[column.name] = _array(column.type, _kept(column, values, privacy))
         except (ValueError, OverflowError) as error:
             raise UnfitValueError(f"{root}.{column.path}", str(error)) from error
     return pa.table(arrays)
 
 
-def _parents(
-    records: Sequence[Body], path: list[str], known: dict[str, list[Any]]
-) -> Sequence[Any]:
-    """The objects that hold a column's value, one for each record, each kind taken out once."""
-    if not path:
-        return records
-    if path[0] not in known:
-        known[path[0]] = list(map(attrgetter(path[0]), records))
-    return known[path[0]]
+def _values(records: Sequence[Body], path: str, parents: dict[str, list[Any]]) -> list[Any]:
+    """What each record has at a path of one or two parts; `parents` keeps the objects between."""
+    parent, _, name = path.rpartition(".")
+    if not parent:
+        return list(map(attrgetter(name), records))
+    if parent not in parents:
+        parents[parent] = list(map(attrgetter(parent), records))
+    get = attrgetter(name)
+    return [None if owner is None else get(owner) for owner in parents[parent]]
 
 
 def _kept(column: Column, values: list[Any], privacy: Privacy) -> list[Any]:
