@@ -21,6 +21,7 @@ test: $(READY) ## Run the tests
 	@$(RUN)/pytest
 
 bench: $(READY) ## Measure requests, CPU, memory and rate utilisation (minutes)
+	@$(UV) sync --locked --inexact --quiet --group bench
 	@$(RUN)/python -m benchmarks
 
 soak: $(READY) ## Run the long tests (kills, races, random histories)

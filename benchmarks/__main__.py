@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-NAMES = ("small", "rate", "large", "derived")
+NAMES = ("small", "dlt_rest_api", "rate", "large", "derived", "access")
 
 
 def main() -> None:

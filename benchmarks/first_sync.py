@@ -1,7 +1,14 @@
-"""A first sync of everything, beside the floor: the same bodies downloaded, unpacked and parsed."""
+"""A first sync of everything, beside the floor: the same bodies downloaded, unpacked and parsed.
+
+Each runs in a process of its own, in turn, on the same served data.
+"""
 
 import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.measuring import Cost, measure
@@ -12,33 +19,70 @@ _BUILDS_PER_PAGE = 100
 _OWN_PROGRAM = "from buildkite_assets.cli import main; main()"
 
 
-def run(company: Company) -> None:
-    """Measure both and print them."""
-    with TemporaryDirectory() as name, served(company) as server:
-        folder = Path(name)
-        server.answered()
-        ours = sync(server, folder)
-        requests = server.answered()
-        paths = folder / "paths.txt"
-        paths.write_text("\n".join(request.url for request in requests))
-        program = [sys.executable, "-m", "benchmarks.floor", server.url, server.token, str(paths)]
-        floor = measure(program, {}, folder)
-        start_up = measure([sys.executable, "-c", _OWN_PROGRAM, "sync", "--help"], {}, folder)
-        builds, jobs = landed(folder)
-        lists = [request for request in requests if "/builds?" in request.url]
-        days = company.days + 1
-        least = builds / _BUILDS_PER_PAGE
-        allowed = least * 1.05 + 3 * days
-        print(f"{builds:,} builds, {jobs:,} jobs, {days} days")
-        print(f"requests for builds  {len(lists):,}; one per 100 is {least:,.0f}, ", end="")
-        print(f"5 % more and 3 a day {allowed:,.0f}")
-        print(f"sent, packed         {sum(r.size_bytes for r in requests) / 1e6:,.0f} MB")
-        print(f"sync                 {ours}")
-        print(f"floor                {floor}")
-        print(f"start of the program {start_up}")
-        work = ours.cpu_seconds - start_up.cpu_seconds
-        print(f"CPU, of the floor's  {ours.cpu_seconds / floor.cpu_seconds:.2f}; ", end="")
-        print(f"less the start       {work / floor.cpu_seconds:.2f}", flush=True)
+@dataclass(frozen=True)
+class Tool:
+    """Another way to the same builds.
+
+    Attributes:
+        name: for people.
+        module: run as a program with the API's base URL, the token and a folder to work in.
+        environment: further variables.
+    """
+
+    name: str
+    module: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+_FLOOR = Tool("floor", "benchmarks.floor")
+
+
+def run(company: Company, others: Sequence[Tool] = (), rounds: int = 1) -> None:
+    """Measure our sync, the floor and the other tools, and print the medians of the rounds."""
+    costs: defaultdict[str, list[Cost]] = defaultdict(list)
+    requests: dict[str, int] = {}
+    with served(company) as server:
+        for _ in range(rounds):
+            with TemporaryDirectory() as name:
+                folder = Path(name)
+                server.answered()
+                costs["sync"].append(sync(server, folder))
+                answered = server.answered()
+                lists = [request.url for request in answered if "/builds?" in request.url]
+                requests["sync"] = len(lists)
+                start = [sys.executable, "-c", _OWN_PROGRAM, "sync", "--help"]
+                costs["our start"].append(measure(start, {}, folder))
+                builds, jobs, size_bytes = landed(folder)
+                (folder / "paths.txt").write_text("\n".join(request.url for request in answered))
+                for tool in (_FLOOR, *others):
+                    program = [sys.executable, "-m", tool.module, server.url, server.token, name]
+                    costs[tool.name].append(measure(program, tool.environment, folder))
+                    asked = [request.url for request in server.answered()]
+                    requests[tool.name] = sum("/builds?" in url for url in asked)
+    days = company.days + 1
+    least = builds / _BUILDS_PER_PAGE
+    print(f"{builds:,} builds, {jobs:,} jobs, {days} days, {size_bytes / 1e6:,.0f} MB of bodies,")
+    print(f"{sum(r.size_bytes for r in answered) / 1e6:,.0f} MB packed; rounds: {rounds}")
+    print(f"requests for builds: one per 100 is {least:,.0f}, ", end="")
+    print(f"5 % more and 3 a day {least * 1.05 + 3 * days:,.0f}")
+    print(f"{'':14}{'requests':>10}{'seconds':>10}{'CPU s':>10}{'of floor':>10}{'peak MB':>10}")
+    floor = _median(costs[_FLOOR.name])
+    for name, measured in costs.items():
+        cost = _median(measured)
+        print(f"{name:14}{requests.get(name, 0):10,}{cost.wall_seconds:10.1f}", end="")
+        print(f"{cost.cpu_seconds:10.1f}{cost.cpu_seconds / floor.cpu_seconds:10.2f}", end="")
+        print(f"{cost.peak_bytes / 1e6:10.0f}")
+    work = _median(costs["sync"]).cpu_seconds - _median(costs["our start"]).cpu_seconds
+    print(f"CPU of the sync less its start, of the floor's: {work / floor.cpu_seconds:.2f}")
+    sys.stdout.flush()
+
+
+def _median(costs: Sequence[Cost]) -> Cost:
+    return Cost(
+        median(cost.wall_seconds for cost in costs),
+        median(cost.cpu_seconds for cost in costs),
+        median(cost.peak_bytes for cost in costs),
+    )
 
 
 def sync(server: Served, folder: Path) -> Cost:
@@ -63,10 +107,11 @@ def settings(server: Served, folder: Path) -> dict[str, str]:
     }
 
 
-def landed(folder: Path) -> tuple[int, int]:
-    """How many builds and jobs the warehouse has."""
+def landed(folder: Path) -> tuple[int, int, int]:
+    """How many builds and jobs the warehouse has, and the size of the bodies they came in."""
     with connect(folder / "w.duckdb") as connection:
-        [(builds, jobs)] = connection.execute(
-            "SELECT (SELECT count(*) FROM builds), (SELECT count(*) FROM jobs)"
+        [(builds, jobs, size_bytes)] = connection.execute(
+            "SELECT (SELECT count(*) FROM builds), (SELECT count(*) FROM jobs),"
+            " (SELECT sum(bytes)::BIGINT FROM sync_days)"
         ).fetchall()
-    return builds, jobs
+    return builds, jobs, size_bytes

@@ -16,7 +16,7 @@ class Cost:
 
     wall_seconds: float
     cpu_seconds: float
-    peak_bytes: int
+    peak_bytes: float
 
     def __str__(self) -> str:
         return (

@@ -29,8 +29,9 @@ class Company:
 
 @dataclass(frozen=True)
 class Answered:
-    """A request that was answered."""
+    """A request that was answered; `at` is in seconds since 1970."""
 
+    at: float
     url: str
     status: int
     size_bytes: int
@@ -87,7 +88,12 @@ def _serve(company: Company) -> None:
         print(json.dumps(started), flush=True)
         for _ in sys.stdin:
             requests = [
-                (f"{request.path}?{urlencode(request.query)}", request.status, request.bytes_sent)
+                (
+                    request.at.timestamp(),
+                    f"{request.path}?{urlencode(request.query)}",
+                    request.status,
+                    request.bytes_sent,
+                )
                 for request in sandbox.requests
             ]
             sandbox.requests.clear()

@@ -6,7 +6,7 @@ from benchmarks.serving import Company
 
 def main() -> None:
     """Measure it."""
-    run(Company())
+    run(Company(), rounds=3)
 
 
 if __name__ == "__main__":
