@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from buildkite_assets.assets.events import whole_table
 from buildkite_assets.assets.specs import asset_key, table_spec
 from buildkite_assets.buildkite.access import AccessSnapshot, read_access, token_in_use
 from buildkite_assets.buildkite.errors import InvalidPermissionsError, MissingScopeError
@@ -21,7 +22,6 @@ from buildkite_assets.tables import (
 )
 from buildkite_assets.warehouse.history import merge_access
 from buildkite_assets.warehouse.ledger import listed_organizations
-from buildkite_assets.warehouse.preview import count_rows, preview
 
 _GROUP = "access"
 
@@ -70,14 +70,8 @@ def access(
                     "%s: a later snapshot is known already, this one was left out.",
                     organization.slug,
                 )
-        results: list[dg.MaterializeResult[None]] = [
-            dg.MaterializeResult(
-                asset_key=asset_key(table),
-                metadata={
-                    "dagster/row_count": count_rows(connection, table),
-                    "preview": dg.MetadataValue.md(preview(connection, table)),
-                },
-            )
+        results = [
+            whole_table(connection, table)
             for table in (ACCESS_SYNCS, *ACCESS_TABLES)
             if table is ACCESS_SYNCS or table in listed
         ]

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from buildkite_assets.assets.events import whole_table
 from buildkite_assets.assets.specs import asset_key, table_spec
 from buildkite_assets.buildkite.access import administers, token_in_use
 from buildkite_assets.buildkite.client import Client, Response
@@ -28,7 +29,6 @@ from buildkite_assets.tables import (
     Table,
 )
 from buildkite_assets.warehouse.merge import mark_absent_records, merge_records
-from buildkite_assets.warehouse.preview import count_rows, preview
 
 _GROUP = "catalog"
 
@@ -90,17 +90,7 @@ def catalog(
                     records.rows,
                     records.listed_at,
                 )
-        results: list[dg.MaterializeResult[None]] = [
-            dg.MaterializeResult(
-                asset_key=asset_key(table),
-                metadata={
-                    "dagster/row_count": count_rows(connection, table),
-                    "preview": dg.MetadataValue.md(preview(connection, table)),
-                },
-            )
-            for table in wanted
-            if table in listed
-        ]
+        results = [whole_table(connection, table) for table in wanted if table in listed]
     warehouse.publish()
     yield from results
 

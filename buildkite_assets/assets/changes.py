@@ -6,8 +6,13 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from pydantic import Field
 
-from buildkite_assets.assets.events import log_day, log_touched_days, warn_of_missing_scope
-from buildkite_assets.assets.specs import asset_key, table_spec
+from buildkite_assets.assets.events import (
+    log_day,
+    log_touched_days,
+    warn_of_missing_scope,
+    whole_table,
+)
+from buildkite_assets.assets.specs import table_spec
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.changes import Feed, read_changes
@@ -15,7 +20,6 @@ from buildkite_assets.days import open_sources, read_days
 from buildkite_assets.session import Session
 from buildkite_assets.tables import BUILD_CHANGES, LATE_CHANGES, ORGANIZATIONS
 from buildkite_assets.warehouse.ledger import start_date
-from buildkite_assets.warehouse.preview import count_rows, preview
 
 _GROUP = "builds"
 
@@ -44,15 +48,12 @@ def build_changes(
         if config.settle_ages_days:
             _settle(context, client, session, config.settle_ages_days)
     with warehouse.transaction() as connection:
-        results: list[dg.MaterializeResult[None]] = [
-            dg.MaterializeResult(
-                asset_key=asset_key(table),
-                metadata={
-                    "dagster/row_count": count_rows(connection, table),
-                    "preview": dg.MetadataValue.md(preview(connection, table)),
-                    "requests": sum(feed.requests for feed in feeds),
-                    "changed_builds": sum(day.changed for feed in feeds for day in feed.touched),
-                },
+        results = [
+            whole_table(
+                connection,
+                table,
+                requests=sum(feed.requests for feed in feeds),
+                changed_builds=sum(day.changed for feed in feeds for day in feed.touched),
             )
             for table in (BUILD_CHANGES, LATE_CHANGES)
         ]

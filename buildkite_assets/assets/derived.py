@@ -5,6 +5,7 @@ from datetime import date
 
 import dagster as dg
 
+from buildkite_assets.assets.events import whole_table
 from buildkite_assets.assets.specs import PREFIX, asset_key, column_schema
 from buildkite_assets.derived_tables import FOLDER, DerivedTable, derived_tables
 from buildkite_assets.session import Session
@@ -16,7 +17,6 @@ from buildkite_assets.warehouse.derive import (
     in_order,
     inputs,
 )
-from buildkite_assets.warehouse.preview import count_rows, preview
 
 _OWNER = "team:platform"
 _LEDGERS = {table.name for table in LEDGER_TABLES}
@@ -101,12 +101,8 @@ def _whole(tables: Sequence[DerivedTable]) -> dg.AssetsDefinition:
         for table in _selected(context, tables):
             with session.warehouse.transaction() as connection:
                 derive_whole(connection, table, derived_tables(), session.parameters)
-                rows = count_rows(connection, table)
-                glance = preview(connection, table)
-            yield dg.MaterializeResult(
-                asset_key=asset_key(table),
-                metadata={"dagster/row_count": rows, "preview": dg.MetadataValue.md(glance)},
-            )
+                result = whole_table(connection, table)
+            yield result
         session.warehouse.publish()
 
     return derived_whole

@@ -8,8 +8,10 @@ import dagster as dg
 from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.changes import Feed
 from buildkite_assets.days import Source
-from buildkite_assets.tables import BUILDS, JOBS
+from buildkite_assets.tables import BUILDS, JOBS, Table
+from buildkite_assets.warehouse import Connection
 from buildkite_assets.warehouse.ledger import DayRead
+from buildkite_assets.warehouse.preview import count_rows, preview
 
 
 def warn_of_missing_scope(context: dg.AssetExecutionContext, sources: Sequence[Source]) -> None:
@@ -68,3 +70,17 @@ def log_touched_days(context: dg.AssetExecutionContext, feed: Feed) -> None:
         context.log.warning(
             "%d builds could not be read; see the table rejected_builds.", feed.rejected
         )
+
+
+def whole_table(
+    connection: Connection, table: Table, **metadata: int
+) -> dg.MaterializeResult[None]:
+    """A table that is not partitioned as materialized: its row count, a glance, and `metadata`."""
+    return dg.MaterializeResult(
+        asset_key=asset_key(table),
+        metadata={
+            "dagster/row_count": count_rows(connection, table),
+            "preview": dg.MetadataValue.md(preview(connection, table)),
+            **metadata,
+        },
+    )
