@@ -172,16 +172,23 @@ class History:
                 wanted |= inputs(table)
         for table in in_order(derived_tables()):
             if table.name in wanted:
-                self._derive(table, self.days())
+                self.derive_one(table)
         return self
+
+    def derive_one(self, table: DerivedTable) -> None:
+        """Recompute one table, all its days at once."""
+        self._derive(table, self.days())
 
     def derive_lagging(self) -> None:
         """Recompute what lags, as a sync does."""
+        by_day = lagging_days(self.connection, derived_tables(), self.parameters)
         for table in in_order(derived_tables()):
-            days = lagging_days(self.connection, derived_tables(), self.parameters).get(table)
-            whole = lagging_whole(self.connection, derived_tables(), self.parameters)
-            if days or table in whole:
-                self._derive(table, days or [])
+            if table in by_day:
+                self._derive(table, by_day[table])
+        whole = lagging_whole(self.connection, derived_tables(), self.parameters)
+        for table in in_order(derived_tables()):
+            if table in whole:
+                self._derive(table, [])
 
     def days(self) -> list[date]:
         """The UTC days that have builds."""
