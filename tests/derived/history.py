@@ -24,6 +24,7 @@ ORGANIZATION = UUID(int=1)
 NO_RULES = Rules()
 SNAPSHOT = "2026-11-01 00:00"
 """The first snapshot of access."""
+_LEVELS = {None: "READ", 1: "READ_ONLY", 2: "BUILD_AND_READ", 3: "MANAGE_BUILD_AND_READ"}
 
 Value = str | float | bool | UUID | datetime | Sequence[str] | dict[str, str] | None
 
@@ -86,7 +87,7 @@ class History:
         self,
         team_id: UUID,
         pipeline_id: UUID,
-        rank: int = 3,
+        rank: int | None = 3,
         *,
         seen: str = SNAPSHOT,
         gone: str | None = None,
@@ -98,6 +99,7 @@ class History:
             organization_id=ORGANIZATION,
             team_id=team_id,
             pipeline_id=pipeline_id,
+            access_level=_LEVELS[rank],
             access_rank=rank,
             created_at=created,
             valid_from=at(seen),

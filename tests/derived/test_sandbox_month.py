@@ -1,32 +1,26 @@
-"""The month of the sandbox's organization, told by the tables, and recorded builds through them.
+"""The month of the sandbox's organization, told by the tables.
 
 The month ends at noon of a fixed day; api's main was red until that morning.
 """
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 import duckdb
 import pytest
 
-from buildkite_assets.buildkite.decoding import decode_builds
 from buildkite_assets.demo import RULES
-from buildkite_assets.derived_tables import derived_tables
-from buildkite_assets.rows import Privacy, build_rows
 from buildkite_assets.runs import prepare_home, run_builds, run_catalog, run_derived
 from buildkite_assets.sandbox import Sandbox, serve
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.warehouse import connect
 
-from .history import History
+from .soundness import impossible_ratios, negative_durations
 
 NOW = datetime(2025, 11, 20, 12, tzinfo=UTC)
 DAYS = 30
-RECORDED = Path(__file__).parents[2] / "../shared/recorded"
 
 
 @pytest.fixture(scope="module")
@@ -126,65 +120,6 @@ def test_agent_time_is_the_same_wherever_it_is_summed(month: duckdb.DuckDBPyConn
     assert list(sums) == pytest.approx([sums[0]] * 7)
 
 
-def negative_durations(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """The columns that hold durations and have a negative one; changes may be negative."""
-    return [
-        f"{table.name}.{column.name}"
-        for table in derived_tables()
-        for column in table.columns
-        if column.name.endswith(("seconds", "minutes", "hours")) and "change" not in column.name
-        if connection.execute(
-            f"SELECT count(*) FROM {table.name} WHERE {column.name} < 0"  # noqa: S608
-        ).fetchall()
-        != [(0,)]
-    ]
-
-
-def test_no_duration_of_the_month_is_negative(month: duckdb.DuckDBPyConnection) -> None:
+def test_no_figure_of_the_month_is_impossible(month: duckdb.DuckDBPyConnection) -> None:
     assert negative_durations(month) == []
-
-
-def recorded_bodies() -> list[bytes]:
-    """The lists of builds among the recordings, as bodies."""
-    bodies = [(RECORDED / "segment-analytics-next/builds_page_clean.json").read_bytes()]
-    for path in sorted(RECORDED.glob("*-vcr/*.json")):
-        for exchange in _objects(json.loads(path.read_text())):
-            body = exchange.get("body")
-            if isinstance(body, list) and body and "jobs" in body[0]:
-                bodies.append(json.dumps(body).encode())
-    return bodies
-
-
-def _objects(tree: object) -> Iterator[dict[str, object]]:
-    if isinstance(tree, dict):
-        yield tree
-    for value in (
-        tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
-    ):
-        yield from _objects(value)
-
-
-@pytest.mark.skipif(not RECORDED.exists(), reason="no recordings beside the checkout")
-def test_recorded_builds_go_through_every_table_without_a_negative_duration() -> None:
-    history = History()
-    bodies = recorded_bodies()
-    builds = 0
-    for body in bodies:
-        page = build_rows(decode_builds(body), lambda _: None, NOW, Privacy())
-        assert page.rejected == []
-        for name, rows, key in (
-            ("builds", page.builds, "build_id"),
-            ("jobs", page.jobs, "job_id"),
-        ):
-            history.connection.register("incoming", rows)
-            history.connection.execute(
-                f"INSERT INTO {name} BY NAME FROM incoming "  # noqa: S608
-                f"WHERE {key} NOT IN (SELECT {key} FROM {name})"
-            )
-            history.connection.unregister("incoming")
-        builds += page.builds.num_rows
-    history.derive(*(table.name for table in derived_tables()))
-    assert len(bodies) > 1
-    assert 3 < len(history.rows("build_runs")) <= builds
-    assert len(history.rows("job_runs")) >= 30
-    assert negative_durations(history.connection) == []
+    assert impossible_ratios(month) == []
