@@ -65,7 +65,8 @@ class World:
                 organization.add_team_member(everyone, member.user)
             organization.set_team_pipeline(everyone, "web", "read_only")
             core = organization.add_team("Core")
-            organization.add_team_member(core, tokens.member.user, role="maintainer")
+            for user in (tokens.member.user, organization.add_user("Third")):
+                organization.add_team_member(core, user, role="maintainer")
             for team in (everyone, core):
                 organization.set_team_pipeline(team, "api", "build_and_read")
             self.sandbox.organizations[organization.slug] = organization
