@@ -1,4 +1,4 @@
-"""The command line: `buildkite-assets demo`, `sync`, `check`, `dev`, `export` and `sandbox`."""
+"""The command line: `demo`, `sync`, `check`, `dev`, `export`, `purge` and `sandbox`."""
 
 import os
 import subprocess
@@ -26,6 +26,7 @@ from buildkite_assets.demo import (
 from buildkite_assets.export.commands import export
 from buildkite_assets.export.review import export_review
 from buildkite_assets.partitions import first_day
+from buildkite_assets.purging import purge
 from buildkite_assets.runs import (
     fail_orphaned_runs,
     prepare_home,
@@ -155,6 +156,7 @@ def sandbox(port: int) -> None:
 
 
 main.add_command(export)
+main.add_command(purge)
 
 
 def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days

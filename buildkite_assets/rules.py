@@ -20,6 +20,10 @@ application = "shop"              # default: the pipeline's slug
 pipeline = "deploy-*"
 step = "ship"                     # default: every job
 branch = "main"                   # default: every branch
+
+[access]
+most_administrators = 5           # more of them are a finding
+dormant_days = 90                 # access that was not used for as long is a finding
 """
 
 import re
@@ -85,6 +89,13 @@ class Deployment(_Rule, frozen=True):
     branch: Text = "*"
 
 
+class Access(_Rule, frozen=True):
+    """What findings of access go by."""
+
+    most_administrators: Annotated[int, msgspec.Meta(ge=0)] = 5
+    dormant_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 90
+
+
 class Rules(_Rule, frozen=True):
     """All rules."""
 
@@ -93,6 +104,7 @@ class Rules(_Rule, frozen=True):
     working_hours: WorkingHours = WorkingHours()
     prices: tuple[Price, ...] = ()
     deployments: tuple[Deployment, ...] = ()
+    access: Access = Access()
 
     def __post_init__(self) -> None:
         try:
@@ -111,6 +123,8 @@ class Rules(_Rule, frozen=True):
             "holidays": list(self.working_hours.holidays),
             "prices": [msgspec.to_builtins(price) for price in self.prices],
             "deployments": [msgspec.to_builtins(rule) for rule in self.deployments],
+            "most_administrators": self.access.most_administrators,
+            "dormant_days": self.access.dormant_days,
         }
 
 

@@ -710,9 +710,21 @@ LATE_CHANGES = Table(
     _CHANGE,
 )
 
+PURGED = Table(
+    "purged",
+    "One row per user, e-mail address or pipeline that was purged; what is read later is stripped "
+    "of such people.",
+    ("kind", "id"),
+    (
+        Column("kind", "VARCHAR", "user, email or pipeline."),
+        Column("id", "VARCHAR", "Buildkite's id; of an e-mail address its SHA-256."),
+        Column("purged_at", "TIMESTAMP", "This machine's clock when it was purged."),
+    ),
+)
+
 CATALOG_TABLES = (ORGANIZATIONS, PIPELINES, CLUSTERS, QUEUES)
 ACCESS_TABLES = (ORGANIZATION_MEMBERS, TEAMS, TEAM_MEMBERS, TEAM_PIPELINES)
-LEDGER_TABLES = (REJECTED_BUILDS, SYNC_DAYS, SYNC_FEEDS, DERIVED_DAYS)
+LEDGER_TABLES = (REJECTED_BUILDS, SYNC_DAYS, SYNC_FEEDS, DERIVED_DAYS, PURGED)
 """What the warehouse notes of its own work; tables, but no assets."""
 
 TABLES = (

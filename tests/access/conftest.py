@@ -10,6 +10,7 @@ import pytest
 
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.rules import Rules
 from buildkite_assets.sandbox import Organization, Sandbox, Token, serve
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -46,6 +47,7 @@ class Lab:
         self.path = folder / "buildkite.duckdb"
         self.instance = dg.DagsterInstance.ephemeral()
         self.environment: dict[str, str] = {}
+        self.rules = Rules()
 
     def session(self, token: Token | None = None) -> Session:
         """Return a session with this token, the administrator's by default."""
@@ -88,7 +90,7 @@ class Lab:
         with warehouse.transaction() as connection:
             for table in in_order(derived_tables()):
                 if table.group == "access":
-                    derive_whole(connection, table, derived_tables(), {})
+                    derive_whole(connection, table, derived_tables(), self.rules.parameters())
         warehouse.publish()
 
     def rows(self, query: str) -> list[Row]:

@@ -25,6 +25,9 @@ per_minute = 0.08
 [[prices]]
 tag = "os=linux"
 per_minute = 1
+
+[access]
+dormant_days = 30
 """
 
 
@@ -43,6 +46,9 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
     )
     assert rules.prices == (Price(0.08, queue="macos"), Price(1, tag="os=linux"))
     assert rules.parameters()["working_days"] == [1, 6]
+    assert rules.parameters()["dormant_days"] == 30
+    assert rules.parameters()["most_administrators"] == 5
+    assert Rules().parameters()["dormant_days"] == 90
 
 
 @pytest.mark.parametrize(
@@ -58,6 +64,7 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
         ("per_minute = 1\n", "price = 1\n", 14, "unknown field `price`"),
         ("per_minute = 1\n", "", 12, "missing required field `per_minute`"),
         ('tag = "os=linux"\n', "", 12, "exactly one"),
+        ("dormant_days = 30", "dormant_days = 0", 17, ">= 1"),
         ('tag = "os=linux"', "tag = os=linux", 13, "Invalid value"),
         ("per_minute = 1\n", "per_minute = ", 14, "Invalid value"),
     ],
