@@ -10,6 +10,7 @@ from buildkite_assets.assets.specs import PREFIX, asset_key, column_schema
 from buildkite_assets.derived_tables import FOLDER, DerivedTable, derived_tables
 from buildkite_assets.session import Session
 from buildkite_assets.tables import LEDGER_TABLES
+from buildkite_assets.warehouse import atomic
 from buildkite_assets.warehouse.derive import (
     count_by_day,
     derive_days,
@@ -98,10 +99,14 @@ def _whole(tables: Sequence[DerivedTable]) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Recompute tables that look across builds."""
+        # Altair takes half a second, which only those shall pay who draw.
+        from buildkite_assets.assets.plots import plots  # noqa: PLC0415
+
         for table in _selected(context, tables):
-            with session.warehouse.transaction() as connection:
-                derive_whole(connection, table, derived_tables(), session.parameters)
-                result = whole_table(connection, table)
+            with session.warehouse.connection() as connection:
+                with atomic(connection):
+                    derive_whole(connection, table, derived_tables(), session.parameters)
+                result = whole_table(connection, table, **plots(context, connection, table))
             yield result
         session.warehouse.publish()
 

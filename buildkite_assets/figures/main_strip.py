@@ -63,7 +63,7 @@ def main_strip(connection: Connection, *, days: int = 14, pipeline: str | None =
         tooltip=["pipeline", "number", "created_at", "kind"],
     )
     marks = [
-        base.transform_filter(alt.datum.kind == kind).mark_tick(thickness=2, size=size)
+        base.transform_filter(alt.datum.kind == kind).mark_tick(thickness=2, size=size, opacity=1)
         for kind, size in _LENGTHS.items()
     ]
     strip = alt.layer(*marks).properties(width=WIDTH, height=alt.Step(28))
