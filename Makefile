@@ -6,7 +6,7 @@ READY := .venv/.ready
 RUN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test bench soak lint format clean
+.PHONY: help demo dev test bench soak lint format docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: $(READY) ## Check style, types and the lock file
 format: $(READY) ## Format the code
 	@$(RUN)/ruff check --fix
 	@$(RUN)/ruff format
+
+docs: $(READY) ## Write docs/tables.md anew
+	@$(RUN)/python -m buildkite_assets.data_dictionary > docs/tables.md
 
 clean: ## Remove everything that the other targets made, the demo's data included
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist .dagster-demo

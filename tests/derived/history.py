@@ -22,8 +22,10 @@ from buildkite_assets.warehouse.schema import upgrade
 DAY = date(2026, 11, 2)  # a Monday
 ORGANIZATION = UUID(int=1)
 NO_RULES = Rules()
+SNAPSHOT = "2026-11-01 00:00"
+"""The first snapshot of access."""
 
-Value = str | float | UUID | datetime | Sequence[str] | dict[str, str] | None
+Value = str | float | bool | UUID | datetime | Sequence[str] | dict[str, str] | None
 
 
 def at(text: str) -> datetime:
@@ -66,6 +68,41 @@ class History:
         queue_id = self._next_id()
         self._insert("queues", queue_id=queue_id, organization_id=ORGANIZATION, key=key)
         return queue_id
+
+    def team(self, slug: str = "web", *, is_default: bool = False, seen: str = SNAPSHOT) -> UUID:
+        """Add a team that snapshots saw from this one on."""
+        team_id = self._next_id()
+        self._insert(
+            "teams_history",
+            organization_id=ORGANIZATION,
+            team_id=team_id,
+            slug=slug,
+            is_default_team=is_default,
+            valid_from=at(seen),
+        )
+        return team_id
+
+    def grant(  # noqa: PLR0913 - what is said of a grant
+        self,
+        team_id: UUID,
+        pipeline_id: UUID,
+        rank: int = 3,
+        *,
+        seen: str = SNAPSHOT,
+        gone: str | None = None,
+        created: str | None = None,
+    ) -> None:
+        """Add what a team may do with a pipeline, as snapshots saw it from one until another."""
+        self._insert(
+            "team_pipelines_history",
+            organization_id=ORGANIZATION,
+            team_id=team_id,
+            pipeline_id=pipeline_id,
+            access_rank=rank,
+            created_at=created,
+            valid_from=at(seen),
+            valid_to=at(gone) if gone else None,
+        )
 
     def build(
         self, pipeline_id: UUID | None, created: str, state: str = "passed", **columns: Value

@@ -323,6 +323,33 @@ def test_a_tree_counts_each_builds_agents_once() -> None:
     assert history.rows("build_trees", "root_build_id", "open_builds")[1] == (orphan, 1)
 
 
+def test_a_triggered_build_that_gave_way_to_a_newer_one_fails_nobody() -> None:
+    """Trap 11: the child is canceled after 2 min, and the parent's trigger step reads `skipped`.
+
+    The parent passed with 1 min of its own: the tree has 3 min, 2 of them wasted, and no failure;
+    it ends with the child. The step is no script job, and the child's job is canceled.
+    """
+    history = History()
+    pipeline = history.pipeline()
+    parent = history.build(pipeline, "10:00", finished_at="10:02")
+    child = history.build(
+        pipeline, "10:01", "canceled", finished_at="10:03", triggered_from_build_id=parent
+    )
+    history.job(parent, "t", "10:00", "10:00", "10:01")
+    history.job(
+        parent, "deploy", None, None, None, "skipped", type="trigger", triggered_build_id=child
+    )
+    history.job(child, "t", "10:01", "10:01", "10:03", "canceled")
+    history.derive("build_trees", "pipeline_daily", "step_daily")
+    columns = ["builds", "failed_builds", "open_builds", "wall_seconds", "agent_seconds"]
+    assert history.rows("build_trees", *columns, "wasted_agent_seconds") == [
+        (2, 0, 0, 180, 180, 120)
+    ]
+    columns = ["success_rate", "verdicts", "canceled_rate", "not_run_builds"]
+    assert history.rows("pipeline_daily", *columns) == [(1, 1, 0.5, 0)]
+    assert history.rows("step_daily", "step", "attempts", "verdicts") == [("t", 2, 1)]
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 30)), max_size=20))
 def test_every_build_is_in_exactly_one_tree(parents: list[int | None]) -> None:

@@ -96,13 +96,23 @@ def test_days_are_local_across_a_daylight_saving_change_and_a_years_end() -> Non
 
 
 def test_a_day_is_final_once_all_was_read_thirty_days_later_and_nothing_is_open() -> None:
-    history = History()
+    """The nightly read of days 30 days old tells of 2 November at 02:30 on 2 December.
+
+    In Berlin the build of 23:30 UTC on the 1st is of the 2nd, too, and was read a night before. A
+    build that was last told of a second before the 30 days were over, or that is open, is not
+    final; one that is gone from Buildkite is, whatever it was.
+    """
+    history = History(BERLIN)
     pipeline = history.pipeline()
-    history.build(pipeline, "2026-11-02 10:00", synced_at="2026-12-02 23:59")
-    history.build(pipeline, "2026-11-03 10:00", synced_at="2026-12-04 00:00")
+    history.build(pipeline, "2026-11-01 23:30", synced_at="2026-12-01 02:30")
+    history.build(pipeline, "2026-11-02 10:00", synced_at="2026-12-02 02:30")
+    history.build(pipeline, "2026-11-03 10:00", synced_at="2026-12-02 23:59:59")
     history.build(pipeline, "2026-11-04 10:00", "running")
-    history.derive("pipeline_daily")
-    assert history.rows("pipeline_daily", "is_final") == [False, True, False]
+    history.build(pipeline, "2026-11-05 10:00", synced_at="2026-12-05 02:30")
+    history.build(pipeline, "2026-11-05 11:00", "running", absent_since="2026-11-06 10:00")
+    history.derive("pipeline_daily", "pipeline_weekly")
+    assert history.rows("pipeline_daily", "is_final") == [True, False, False, True]
+    assert history.rows("pipeline_weekly", "is_final") == [False]
 
 
 def test_builds_of_unknown_pipelines_are_counted_by_their_slug() -> None:

@@ -93,3 +93,12 @@ def test_each_table_comes_after_those_that_it_is_made_of() -> None:
         assert inputs(table) & names <= seen
         seen.add(table.name)
     assert seen == names
+
+
+def test_durations_are_numbers_of_a_unit_that_their_name_tells() -> None:
+    """Trap 19: percentiles refuse intervals, and nobody can sum what has no unit."""
+    for table in derived_tables():
+        for column in table.columns:
+            assert "INTERVAL" not in column.type, f"{table.name}.{column.name}"
+            if column.name.endswith(("_seconds", "_minutes", "_hours")):
+                assert column.type == "DOUBLE", f"{table.name}.{column.name}"

@@ -20,8 +20,7 @@ Columns:
   not_run_builds             BIGINT   Those that never ran: skipped, or filtered out.
   open_builds                BIGINT   Those that still go on: the day's figures will change.
   blocked_builds             BIGINT   Those that stand at a block, whatever their outcome so far.
-  is_final                   BOOLEAN  Whether no build is open and each was last read 30 days after
-                                      the day or later; a retry may reopen one all the same.
+  is_final                   BOOLEAN  Whether all its builds are final: see `build_runs`.
   verdicts                   BIGINT   Builds that passed or failed: what `success_rate` stands on.
   success_rate               DOUBLE   Passed, of those that passed or failed.
   ended_builds               BIGINT   Builds that passed, failed or were canceled: what
@@ -59,7 +58,7 @@ counted AS (
         count(*) FILTER (outcome = 'not_run') AS not_run_builds,
         count(*) FILTER (is_open) AS open_builds,
         count(*) FILTER (is_blocked) AS blocked_builds,
-        min(synced_at) AS least_synced_at,
+        bool_and(is_final) AS is_final,
         count(active_seconds) FILTER (outcome = 'passed') AS green_builds,
         quantile_cont(active_seconds, [0.5, 0.75, 0.9, 0.95]) FILTER (outcome = 'passed') AS green,
         quantile_cont(wall_seconds, [0.5, 0.9]) FILTER (is_verdict) AS signal,
@@ -81,7 +80,7 @@ SELECT
     not_run_builds,
     open_builds,
     blocked_builds,
-    open_builds = 0 AND least_synced_at >= local_day + INTERVAL 31 DAY AS is_final,
+    is_final,
     passed_builds + failed_builds AS verdicts,
     passed_builds / nullif(verdicts, 0) AS success_rate,
     verdicts + canceled_builds AS ended_builds,
