@@ -6,10 +6,11 @@ from datetime import date
 import dagster as dg
 
 from buildkite_assets.assets.events import whole_table
-from buildkite_assets.assets.specs import PREFIX, asset_key, column_schema
+from buildkite_assets.assets.lineage import asset_table, column_lineage
+from buildkite_assets.assets.specs import asset_key, column_schema
 from buildkite_assets.derived_tables import FOLDER, DerivedTable, derived_tables
 from buildkite_assets.session import Session
-from buildkite_assets.tables import LEDGER_TABLES
+from buildkite_assets.warehouse import atomic
 from buildkite_assets.warehouse.derive import (
     count_by_day,
     derive_days,
@@ -19,7 +20,6 @@ from buildkite_assets.warehouse.derive import (
 )
 
 _OWNER = "team:platform"
-_LEDGERS = {table.name for table in LEDGER_TABLES}
 _CATALOG = dg.AssetSelection.groups("catalog")
 
 # A change upstream asks for exactly the days that it touched. A catalog that was listed anew asks
@@ -98,10 +98,14 @@ def _whole(tables: Sequence[DerivedTable]) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Recompute tables that look across builds."""
+        # Altair takes half a second, which only those shall pay who draw.
+        from buildkite_assets.assets.plots import plots  # noqa: PLC0415
+
         for table in _selected(context, tables):
-            with session.warehouse.transaction() as connection:
-                derive_whole(connection, table, derived_tables(), session.parameters)
-                result = whole_table(connection, table)
+            with session.warehouse.connection() as connection:
+                with atomic(connection):
+                    derive_whole(connection, table, derived_tables(), session.parameters)
+                result = whole_table(connection, table, **plots(context, connection, table))
             yield result
         session.warehouse.publish()
 
@@ -114,11 +118,6 @@ def _selected(
     return [table for table in tables if asset_key(table) in context.selected_asset_keys]
 
 
-def _source_key(name: str) -> dg.AssetKey:
-    """The key of the asset that fills a table: a snapshot fills present and history at once."""
-    return dg.AssetKey([PREFIX, name.removesuffix("_history")])
-
-
 def _spec(
     table: DerivedTable, automation_condition: dg.AutomationCondition[dg.AssetKey]
 ) -> dg.AssetSpec:
@@ -126,13 +125,14 @@ def _spec(
         asset_key(table),
         description=table.description,
         group_name=table.group,
-        deps=sorted({_source_key(name) for name in inputs(table) if name not in _LEDGERS}),
+        deps=sorted({asset_key(source) for name in inputs(table) if (source := asset_table(name))}),
         owners=[_OWNER],
         kinds={"duckdb", "sql"},
         automation_condition=automation_condition,
         metadata={
             "dagster/table_name": table.name,
             "dagster/column_schema": column_schema(table),
+            "dagster/column_lineage": column_lineage(table),
             "file": str(table.path.relative_to(FOLDER.parent)),
             "query": dg.MetadataValue.md(f"```sql\n{table.query}\n```"),
         },
