@@ -51,16 +51,16 @@ class Lab:
 
     def session(self, token: Token | None = None) -> Session:
         """Return a session with this token, the administrator's by default."""
-        return Session(
-            Settings.from_environment(
-                {
-                    "BUILDKITE_API_URL": self.url,
-                    "BUILDKITE_API_TOKEN": (token or self.sandbox.tokens.administrator).value,
-                    "BUILDKITE_WAREHOUSE": str(self.path),
-                    **self.environment,
-                }
-            )
-        )
+        return Session(Settings.from_environment(self.variables(token)))
+
+    def variables(self, token: Token | None = None) -> dict[str, str]:
+        """Return the environment variables of such a session."""
+        return {
+            "BUILDKITE_API_URL": self.url,
+            "BUILDKITE_API_TOKEN": (token or self.sandbox.tokens.administrator).value,
+            "BUILDKITE_WAREHOUSE": str(self.path),
+            **self.environment,
+        }
 
     def run(
         self, job: str, token: Token | None = None, *, raises: bool = True

@@ -23,6 +23,7 @@ what default teams give.
 
 Key: organization_id, rule_id, status, user_id, team_id, pipeline_id, first_seen_at
 Recomputed: whole
+Personal: evidence
 
 Columns:
   organization_id  UUID       The organization.
