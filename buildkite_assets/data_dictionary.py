@@ -43,7 +43,7 @@ def data_dictionary() -> str:
     """The dictionary as Markdown: an index, then one section per table."""
     derived: dict[str, list[DerivedTable]] = {}
     for table in derived_tables():
-        derived.setdefault(f"Derived: {table.group}", []).append(table)
+        derived.setdefault(f"Derived: {table.group.replace('_', ' ')}", []).append(table)
     chapters = {**_SOURCES, **derived}
     parts = [_INTRODUCTION]
     for chapter, tables in chapters.items():

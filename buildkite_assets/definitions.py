@@ -7,6 +7,7 @@ from buildkite_assets.assets.builds import builds_asset
 from buildkite_assets.assets.catalog import catalog
 from buildkite_assets.assets.changes import build_changes
 from buildkite_assets.assets.derived import derived_assets
+from buildkite_assets.assets.specs import stored_in
 from buildkite_assets.automation import CHANGES_JOB, SCHEDULES
 from buildkite_assets.checks import CHECKS
 from buildkite_assets.partitions import daily_partitions
@@ -20,7 +21,9 @@ def definitions(session: Session) -> dg.Definitions:
     builds = builds_asset(partitions)
     derived = derived_assets(partitions)
     return dg.Definitions(
-        assets=[catalog, access, builds, build_changes, *derived],
+        assets=stored_in(
+            [catalog, access, builds, build_changes, *derived], session.settings.warehouse
+        ),
         asset_checks=CHECKS,
         jobs=[
             dg.define_asset_job(

@@ -33,7 +33,8 @@ from buildkite_assets.tables import Column, Table
 
 FOLDER = Path(__file__).parent / "sql"
 
-_GROUPS = {"ci": "metrics", "access": "access"}
+_GROUPS = {"ci": "metrics", "access": "access_review"}
+_GROUP_BY_DAY = "build_details"
 _COLUMN_PARTS = re.compile(r"  (?P<name>[a-z]\w*) {2,}(?P<type>[A-Z].*?) {2,}(?P<meaning>\S.*)")
 _FIRST_CONTINUED = " " * 3
 
@@ -81,7 +82,7 @@ def parse(path: Path, text: str) -> DerivedTable:
     """The table that a SQL file defines.
 
     Args:
-        path: of the file; its name is the table's, its folder tells the group.
+        path: of the file; its name is the table's, its folder tells the group of whole tables.
         text: what stands in it.
 
     Raises:
@@ -124,18 +125,18 @@ class _Header:
             grain=" ".join(grain.split()),
             key=key,
             columns=columns,
-            group=self._group(),
+            group=self._group(recomputed),
             notes=notes.strip(),
             is_daily=recomputed == "by day",
             query=self._query.strip(),
             path=self._path,
         )
 
-    def _group(self) -> str:
+    def _group(self, recomputed: str) -> str:
         folder = self._path.parent.name
         if folder not in _GROUPS:
             raise self._error(0, f"a file lies in one of the folders {', '.join(_GROUPS)}")
-        return _GROUPS[folder]
+        return _GROUP_BY_DAY if recomputed == "by day" else _GROUPS[folder]
 
     def _personal(self) -> set[str]:
         lines = [n for n, line in enumerate(self._lines) if line.startswith("Personal:")]

@@ -29,9 +29,9 @@ _GROUP = "access"
 @dg.multi_asset(
     name="access",
     specs=[
-        table_spec(ACCESS_SYNCS, group=_GROUP, deps=(ORGANIZATIONS,)),
+        table_spec(ACCESS_SYNCS, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
         *(
-            table_spec(table, group=_GROUP, deps=(ORGANIZATIONS,), is_skippable=True)
+            table_spec(table, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,), is_skippable=True)
             for table in ACCESS_TABLES
         ),
     ],

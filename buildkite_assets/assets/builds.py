@@ -33,8 +33,8 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
     @dg.multi_asset(
         name="builds",
         specs=[
-            table_spec(BUILDS, group=_GROUP, deps=(ORGANIZATIONS,)),
-            table_spec(JOBS, group=_GROUP, deps=(ORGANIZATIONS,)),
+            table_spec(BUILDS, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
+            table_spec(JOBS, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
         ],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),

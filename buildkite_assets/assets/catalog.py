@@ -50,10 +50,12 @@ class Listed:
 @dg.multi_asset(
     name="catalog",
     specs=[
-        table_spec(ORGANIZATIONS, group=_GROUP),
-        table_spec(PIPELINES, group=_GROUP, deps=(ORGANIZATIONS,), is_skippable=True),
-        table_spec(CLUSTERS, group=_GROUP, deps=(ORGANIZATIONS,), is_skippable=True),
-        table_spec(QUEUES, group=_GROUP, deps=(CLUSTERS,), is_skippable=True),
+        table_spec(ORGANIZATIONS, group=_GROUP, code=__file__),
+        table_spec(
+            PIPELINES, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,), is_skippable=True
+        ),
+        table_spec(CLUSTERS, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,), is_skippable=True),
+        table_spec(QUEUES, group=_GROUP, code=__file__, deps=(CLUSTERS,), is_skippable=True),
     ],
     can_subset=True,
 )

@@ -34,8 +34,8 @@ class ChangesConfig(dg.Config):
 @dg.multi_asset(
     name="build_changes",
     specs=[
-        table_spec(BUILD_CHANGES, group=_GROUP, deps=(ORGANIZATIONS,)),
-        table_spec(LATE_CHANGES, group=_GROUP, deps=(ORGANIZATIONS,)),
+        table_spec(BUILD_CHANGES, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
+        table_spec(LATE_CHANGES, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
     ],
 )
 def build_changes(

@@ -7,8 +7,8 @@ import dagster as dg
 
 from buildkite_assets.assets.events import whole_table
 from buildkite_assets.assets.lineage import asset_table, column_lineage
-from buildkite_assets.assets.specs import asset_key, column_schema
-from buildkite_assets.derived_tables import FOLDER, DerivedTable, derived_tables
+from buildkite_assets.assets.specs import asset_key, code_references, column_schema
+from buildkite_assets.derived_tables import DerivedTable, derived_tables
 from buildkite_assets.session import Session
 from buildkite_assets.warehouse import atomic
 from buildkite_assets.warehouse.derive import (
@@ -133,7 +133,7 @@ def _spec(
             "dagster/table_name": table.name,
             "dagster/column_schema": column_schema(table),
             "dagster/column_lineage": column_lineage(table),
-            "file": str(table.path.relative_to(FOLDER.parent)),
+            "dagster/code_references": code_references(str(table.path), __file__),
             "query": dg.MetadataValue.md(f"```sql\n{table.query}\n```"),
         },
     )

@@ -37,7 +37,7 @@ def test_a_header_tells_grain_notes_key_columns_and_recomputation() -> None:
     assert table.grain == "One row per build that has jobs."
     assert table.notes == "Waiters count too."
     assert table.key == ("build_id",)
-    assert table.group == "metrics"
+    assert table.group == "build_details"
     assert table.is_daily
     assert table.query == "SELECT 1"
     assert table.columns[2] == Column(
