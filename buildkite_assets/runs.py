@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import dagster as dg
 
+from buildkite_assets.assets.failures import ExpectedFailure
 from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.automation import CHANGES_JOB
 from buildkite_assets.definitions import definitions
@@ -168,15 +169,20 @@ def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
     config: Mapping[str, object],
     selection: Sequence[dg.AssetKey] | None = None,
 ) -> None:
+    # Whoever waits for this run decides whether to begin anew.
+    session = replace(session, patience=replace(session.patience, retries=0))
     shown = dg.Definitions.merge(
         definitions(session), dg.Definitions(loggers={"warnings": _warnings})
     )
-    shown.resolve_job_def(job_name).execute_in_process(
-        instance=instance,
-        asset_selection=selection,
-        run_config={"loggers": {"warnings": {}}, **config},
-        tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
-    )
+    try:
+        shown.resolve_job_def(job_name).execute_in_process(
+            instance=instance,
+            asset_selection=selection,
+            run_config={"loggers": {"warnings": {}}, **config},
+            tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
+        )
+    except ExpectedFailure as failure:
+        raise failure.error from None
 
 
 def _is_alive(pid: int) -> bool:

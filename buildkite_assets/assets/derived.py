@@ -6,6 +6,7 @@ from datetime import date
 import dagster as dg
 
 from buildkite_assets.assets.events import whole_table
+from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import PREFIX, asset_key, column_schema
 from buildkite_assets.derived_tables import FOLDER, DerivedTable, derived_tables
 from buildkite_assets.session import Session
@@ -60,6 +61,7 @@ def _by_day(
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
     )
+    @told_in_one_line
     def derived_by_day(
         context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
     ) -> Iterator[dg.MaterializeResult[None]]:
@@ -94,6 +96,7 @@ def _whole(tables: Sequence[DerivedTable]) -> dg.AssetsDefinition:
         specs=[_spec(table, _FOLLOW_ALL) for table in tables],
         can_subset=True,
     )
+    @told_in_one_line
     def derived_whole(
         context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
     ) -> Iterator[dg.MaterializeResult[None]]:
