@@ -9,6 +9,7 @@ from buildkite_assets.assets.changes import build_changes
 from buildkite_assets.assets.derived import derived_assets
 from buildkite_assets.automation import CHANGES_JOB, SCHEDULES
 from buildkite_assets.checks import CHECKS
+from buildkite_assets.freshness import with_freshness
 from buildkite_assets.partitions import daily_partitions
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -20,7 +21,10 @@ def definitions(session: Session) -> dg.Definitions:
     builds = builds_asset(partitions)
     derived = derived_assets(partitions)
     return dg.Definitions(
-        assets=[catalog, access, builds, build_changes, *derived],
+        assets=with_freshness(
+            [catalog, access, builds, build_changes, *derived],
+            session.settings.rules.freshness_hours,
+        ),
         asset_checks=CHECKS,
         jobs=[
             dg.define_asset_job(

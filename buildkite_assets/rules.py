@@ -20,6 +20,9 @@ application = "shop"              # default: the pipeline's slug
 pipeline = "deploy-*"
 step = "ship"                     # default: every job
 branch = "main"                   # default: every branch
+
+[freshness_hours]                 # older than this is stale, by group of assets
+builds = 26                       # likewise catalog, access, metrics
 """
 
 import re
@@ -39,6 +42,7 @@ _UNKNOWN_KEY = re.compile(r"unknown field `(?P<key>[^`]*)`")
 Weekday = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 TimeOfDay = Annotated[str, msgspec.Meta(pattern=_TIME_OF_DAY)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Hours = Annotated[int, msgspec.Meta(ge=1, le=24 * 366)]
 
 
 class RulesError(Exception):
@@ -85,6 +89,18 @@ class Deployment(_Rule, frozen=True):
     branch: Text = "*"
 
 
+class FreshnessHours(_Rule, frozen=True):
+    """For how many hours a table counts as fresh after it was last materialized, by group.
+
+    A day and two hours suits everything that is brought up to date once a day or more often.
+    """
+
+    catalog: Hours = 26
+    builds: Hours = 26
+    access: Hours = 26
+    metrics: Hours = 26
+
+
 class Rules(_Rule, frozen=True):
     """All rules."""
 
@@ -93,6 +109,7 @@ class Rules(_Rule, frozen=True):
     working_hours: WorkingHours = WorkingHours()
     prices: tuple[Price, ...] = ()
     deployments: tuple[Deployment, ...] = ()
+    freshness_hours: FreshnessHours = FreshnessHours()
 
     def __post_init__(self) -> None:
         try:

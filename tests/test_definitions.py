@@ -54,6 +54,21 @@ def test_every_table_is_an_asset_that_says_what_a_row_is(tmp_path: Path) -> None
         assert all(column.description for column in spec.metadata["dagster/column_schema"].columns)
 
 
+def test_every_asset_is_fresh_for_as_long_as_the_rules_say_of_its_group(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[freshness_hours]\nbuilds = 3\naccess = 48\n")
+    settings = Settings.from_environment(
+        {"BUILDKITE_WAREHOUSE": str(tmp_path / "w.duckdb"), "BUILDKITE_RULES": str(rules)}
+    )
+    hours = {"catalog": 26, "builds": 3, "access": 48, "metrics": 26}
+    specs = definitions(Session(settings)).resolve_all_asset_specs()
+    assert {spec.group_name for spec in specs} == hours.keys()
+    for spec in specs:
+        assert spec.freshness_policy == dg.FreshnessPolicy.time_window(
+            fail_window=timedelta(hours=hours[spec.group_name or ""])
+        )
+
+
 def test_the_workspace_file_is_valid_for_dagster(tmp_path: Path) -> None:
     said = dagster(
         *("definitions", "validate", "--workspace", "workspace.yaml"),

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from buildkite_assets.demo import RULES
-from buildkite_assets.rules import Price, Rules, RulesError, WorkingHours, read_rules
+from buildkite_assets.rules import (
+    FreshnessHours,
+    Price,
+    Rules,
+    RulesError,
+    WorkingHours,
+    read_rules,
+)
 from buildkite_assets.settings import Settings, SettingsError
 
 TEXT = """\
@@ -25,6 +32,9 @@ per_minute = 0.08
 [[prices]]
 tag = "os=linux"
 per_minute = 1
+
+[freshness_hours]
+builds = 3
 """
 
 
@@ -43,6 +53,7 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
     )
     assert rules.prices == (Price(0.08, queue="macos"), Price(1, tag="os=linux"))
     assert rules.parameters()["working_days"] == [1, 6]
+    assert rules.freshness_hours == FreshnessHours(catalog=26, builds=3, access=26, metrics=26)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +71,13 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
         ('tag = "os=linux"\n', "", 12, "exactly one"),
         ('tag = "os=linux"', "tag = os=linux", 13, "Invalid value"),
         ("per_minute = 1\n", "per_minute = ", 14, "Invalid value"),
+        ("builds = 3", "builds = 0", 17, ">= 1"),
+        ("builds = 3", "builds = 9999999", 17, "<= 8784"),
+        ("builds = 3", "builds = 1.5", 17, "int"),
+        ("builds = 3", "builds = inf", 17, "int"),
+        ("builds = 3", 'builds = "a day"', 17, "int"),
+        ("builds = 3", "jobs = 3", 17, "unknown field `jobs`"),
+        ("[freshness_hours]", "[freshness_days]", 16, "unknown field `freshness_days`"),
     ],
 )
 def test_a_wrong_rule_is_told_in_one_line_with_its_place(
