@@ -39,7 +39,12 @@ from buildkite_assets.runs import (
 from buildkite_assets.sandbox import run as run_sandbox
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
-from buildkite_assets.terminal import connection_table, landed_table, progress_line
+from buildkite_assets.terminal import (
+    automation_table,
+    connection_table,
+    landed_table,
+    progress_line,
+)
 
 _HOME = Path(".dagster")
 _SANDBOX_PORT = 8765
@@ -137,6 +142,10 @@ def dev(port: int) -> None:
             home = DAGSTER_HOME
             click.echo("BUILDKITE_API_TOKEN is not set: this is the sandbox's organization.")
         environment["DAGSTER_HOME"] = str(prepare_home(home).absolute())
+        click.echo(
+            f"Nothing runs by itself until you switch it on, at http://localhost:{port}/automation:"
+        )
+        Console().print(automation_table())
         command = [sys.executable, "-m", "dagster", "dev", "--port", str(port)]
         command += ["--module-name", "buildkite_assets.definitions"]
         sys.exit(subprocess.call(command, env=environment))  # noqa: S603 - a fixed command

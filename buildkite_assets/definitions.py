@@ -7,7 +7,14 @@ from buildkite_assets.assets.builds import builds_asset
 from buildkite_assets.assets.catalog import catalog
 from buildkite_assets.assets.changes import build_changes
 from buildkite_assets.assets.derived import derived_assets
-from buildkite_assets.automation import CHANGES_JOB, SCHEDULES
+from buildkite_assets.automation import (
+    ACCESS_JOB,
+    BUILDS_JOB,
+    CHANGES_JOB,
+    CHECKS_JOB,
+    DERIVE,
+    SCHEDULES,
+)
 from buildkite_assets.checks import CHECKS
 from buildkite_assets.freshness import with_freshness
 from buildkite_assets.partitions import daily_partitions
@@ -38,7 +45,12 @@ def definitions(session: Session) -> dg.Definitions:
                 description="Takes a snapshot of members, teams and what teams may do.",
             ),
             dg.define_asset_job(
-                "builds_job",
+                ACCESS_JOB,
+                dg.AssetSelection.groups("catalog") | dg.AssetSelection.assets(access),
+                description="Both of these, one after the other.",
+            ),
+            dg.define_asset_job(
+                BUILDS_JOB,
                 dg.AssetSelection.assets(builds),
                 description="Reads days of builds and jobs in full.",
             ),
@@ -55,8 +67,14 @@ def definitions(session: Session) -> dg.Definitions:
                 )
                 for assets in derived
             ),
+            dg.define_asset_job(
+                CHECKS_JOB,
+                dg.AssetSelection.all_asset_checks(),
+                description="Checks what is published, without materializing anything.",
+            ),
         ],
         schedules=SCHEDULES,
+        sensors=[DERIVE],
         resources={"session": session},
         executor=dg.in_process_executor,
     )
