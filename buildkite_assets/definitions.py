@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from buildkite_assets.alerts import ALERTS
 from buildkite_assets.assets.access import access
 from buildkite_assets.assets.builds import builds_asset
 from buildkite_assets.assets.catalog import catalog
@@ -74,7 +75,7 @@ def definitions(session: Session) -> dg.Definitions:
             ),
         ],
         schedules=SCHEDULES,
-        sensors=[DERIVE],
+        sensors=[DERIVE, *ALERTS],
         resources={"session": session},
         executor=dg.in_process_executor,
     )

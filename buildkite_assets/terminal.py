@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from buildkite_assets.alerts import ALERTS
 from buildkite_assets.automation import DERIVE, SCHEDULES
 from buildkite_assets.buildkite.connection import Connection
 from buildkite_assets.progress import Progress
@@ -92,7 +93,8 @@ def automation_table() -> Table:
     table.add_column()
     for schedule in SCHEDULES:
         table.add_row(schedule.name, schedule.description)
-    table.add_row(DERIVE.name, DERIVE.description)
+    for sensor in (DERIVE, *ALERTS):
+        table.add_row(sensor.name, sensor.description)
     return table
 
 

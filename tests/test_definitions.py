@@ -64,7 +64,11 @@ def test_nothing_runs_by_itself_and_all_that_could_says_what_it_costs(tmp_path: 
         assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
         assert re.search(r"\bCosts? .*requests?\b", schedule.description or "", re.DOTALL)
         assert repository.has_job(schedule.job_name)
-    assert {sensor.name for sensor in repository.sensor_defs} == {"derive"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "derive",
+        "alert_on_failed_runs",
+        "alert_on_failed_checks",
+    }
     for sensor in repository.sensor_defs:
         assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
         assert "Costs no requests" in (sensor.description or "")
