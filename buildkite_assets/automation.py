@@ -1,12 +1,14 @@
-"""Schedules and the sensor of derived tables, all stopped until they are switched on in the UI."""
+"""Schedules, and how derived tables follow; all stopped until it is switched on in the UI."""
 
 from datetime import date, timedelta
 
 import dagster as dg
 
+from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.partitions import first_day, range_tags
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
+from buildkite_assets.tables import BUILDS, JOBS
 from buildkite_assets.warehouse import connect
 from buildkite_assets.warehouse.ledger import organization_ids, unread_days
 
@@ -18,7 +20,14 @@ CHECKS_JOB = "checks_job"
 SETTLE_AGES_DAYS = [2, 7, 30]
 """When a day is read again in full: after most retries, after long blocks, before it is gone."""
 
+Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
+
 _LOOK_BACK = timedelta(days=7)
+
+# A catalog that was listed anew asks for nothing: most often nothing in it has changed, and where
+# it has, `lagging_days` knows.
+_CATALOG = dg.AssetSelection.groups("catalog")
+_BUILDS = dg.AssetSelection.assets(asset_key(BUILDS), asset_key(JOBS))
 
 
 @dg.schedule(
@@ -102,6 +111,41 @@ SCHEDULES: list[dg.ScheduleDefinition] = [
         ),
     ),
 ]
+
+
+def follow_days() -> Condition:
+    """When days of a table recomputed by day are asked for: those whose builds have changed."""
+    return _follow(_CATALOG) & ~dg.AutomationCondition.any_deps_missing().ignore(_CATALOG)
+
+
+def follow_all(*, is_behind_days: bool) -> Condition:
+    """When a table recomputed whole is asked for; days that were never read do not hold it back.
+
+    Args:
+        is_behind_days: whether it is made of tables recomputed by day, at whatever distance. Those
+            follow builds and jobs first, so that it waits for them even if it reads these itself.
+    """
+    return _follow(_CATALOG | _BUILDS if is_behind_days else _CATALOG)
+
+
+def _follow(ignored: dg.AssetSelection) -> Condition:
+    """An input that is not ignored has changed, and nobody is at work on it.
+
+    Dagster's own `eager` forgets a change that it sees together with the end of what it asked for
+    before. Here a change counts until a request or a materialization that came after it: the two
+    are compared by their times, which works as long as neither side is combined with others.
+    """
+    changed = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
+    is_behind = changed.since(dg.AutomationCondition.newly_requested()) & changed.since(
+        dg.AutomationCondition.newly_updated()
+    )
+    with_inputs = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
+    return (
+        (is_behind | with_inputs)
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    ).ignore(ignored)
+
 
 DERIVE = dg.AutomationConditionSensorDefinition(
     name="derive",
