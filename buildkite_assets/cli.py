@@ -13,9 +13,9 @@ import dagster as dg
 import stamina.instrumentation
 from rich.console import Console
 
+from buildkite_assets.assets.failures import EXPECTED
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.connection import check_connection, to_json
-from buildkite_assets.buildkite.errors import BuildkiteError
 from buildkite_assets.demo import (
     DAGSTER_HOME,
     ORGANIZATION,
@@ -39,15 +39,18 @@ from buildkite_assets.runs import (
 )
 from buildkite_assets.sandbox import run as run_sandbox
 from buildkite_assets.session import Session
-from buildkite_assets.settings import Settings, SettingsError
-from buildkite_assets.terminal import connection_table, landed_table, progress_line
-from buildkite_assets.warehouse import WarehouseError
+from buildkite_assets.settings import Settings
+from buildkite_assets.terminal import (
+    automation_table,
+    connection_table,
+    landed_table,
+    progress_line,
+)
 
 _HOME = Path(".dagster")
 _SANDBOX_PORT = 8765
 _UI_PORT = 3000
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
-_EXPECTED = (BuildkiteError, WarehouseError, SettingsError)
 
 
 @click.group()
@@ -140,6 +143,11 @@ def dev(port: int) -> None:
             home = DAGSTER_HOME
             click.echo("BUILDKITE_API_TOKEN is not set: this is the sandbox's organization.")
         environment["DAGSTER_HOME"] = str(prepare_home(home).absolute())
+        environment.setdefault("BUILDKITE_DAGSTER_URL", f"http://localhost:{port}")
+        click.echo(
+            f"Nothing runs by itself until you switch it on, at http://localhost:{port}/automation:"
+        )
+        Console().print(automation_table())
         command = [sys.executable, "-m", "dagster", "dev", "--port", str(port)]
         command += ["--module-name", "buildkite_assets.definitions"]
         sys.exit(subprocess.call(command, env=environment))  # noqa: S603 - a fixed command
@@ -191,6 +199,6 @@ def _one_line_errors() -> Iterator[None]:
     """What is expected to go wrong becomes one line and exit code 1."""
     try:
         yield
-    except _EXPECTED as error:
+    except EXPECTED as error:
         code = getattr(error, "code", None)
         raise click.ClickException(f"{code}: {error}" if code else str(error)) from None

@@ -24,6 +24,9 @@ branch = "main"                   # default: every branch
 [access]
 most_administrators = 5           # more of them are a finding
 dormant_days = 90                 # access that was not used for as long is a finding
+
+[freshness_hours]                 # older than this is stale, by group of assets
+builds = 26                       # and likewise the others
 """
 
 import re
@@ -43,6 +46,7 @@ _UNKNOWN_KEY = re.compile(r"unknown field `(?P<key>[^`]*)`")
 Weekday = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 TimeOfDay = Annotated[str, msgspec.Meta(pattern=_TIME_OF_DAY)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Hours = Annotated[int, msgspec.Meta(ge=1, le=24 * 366)]
 
 
 class RulesError(Exception):
@@ -96,6 +100,20 @@ class Access(_Rule, frozen=True):
     dormant_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 90
 
 
+class FreshnessHours(_Rule, frozen=True):
+    """For how many hours a table counts as fresh after it was last materialized, by group.
+
+    A day and two hours suits everything that is brought up to date once a day or more often.
+    """
+
+    catalog: Hours = 26
+    builds: Hours = 26
+    build_details: Hours = 26
+    metrics: Hours = 26
+    access: Hours = 26
+    access_review: Hours = 26
+
+
 class Rules(_Rule, frozen=True):
     """All rules."""
 
@@ -105,6 +123,7 @@ class Rules(_Rule, frozen=True):
     prices: tuple[Price, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     access: Access = Access()
+    freshness_hours: FreshnessHours = FreshnessHours()
 
     def __post_init__(self) -> None:
         try:
