@@ -98,7 +98,7 @@ def main(builds: int = BUILDS) -> None:
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(Path(folder) / "bench.duckdb")
         with warehouse.transaction() as connection:
-            _fill(connection, builds)
+            fill(connection, builds)
         print(f"{builds:,} builds, {builds * JOBS_PER_BUILD:,} jobs, {DAYS} days; 2 threads, 4 GB")
         print(f"{'table':<22}{'rows':>12}{'all, s':>10}{'one day, s':>12}")
         days = [_FIRST_DAY + timedelta(days=n) for n in range(DAYS)]
@@ -118,7 +118,8 @@ def main(builds: int = BUILDS) -> None:
         print(f"file {size:.2f} GB, peak memory {peak:.2f} GB")
 
 
-def _fill(connection: duckdb.DuckDBPyConnection, builds: int) -> None:
+def fill(connection: duckdb.DuckDBPyConnection, builds: int) -> None:
+    """Make the history, with `JOBS_PER_BUILD` jobs a build."""
     for limit in _LIMITS:
         connection.execute(limit)
     values = {"builds": builds, "first_day": _FIRST_DAY, "seconds": DAYS * 86_400}

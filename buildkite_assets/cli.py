@@ -27,6 +27,7 @@ from buildkite_assets.export.commands import export
 from buildkite_assets.export.review import export_review
 from buildkite_assets.partitions import first_day
 from buildkite_assets.runs import (
+    BlockedError,
     fail_orphaned_runs,
     prepare_home,
     run_access,
@@ -46,7 +47,7 @@ _HOME = Path(".dagster")
 _SANDBOX_PORT = 8765
 _UI_PORT = 3000
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
-_EXPECTED = (BuildkiteError, WarehouseError, SettingsError)
+_EXPECTED = (BuildkiteError, WarehouseError, SettingsError, BlockedError)
 
 
 @click.group()

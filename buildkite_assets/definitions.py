@@ -8,10 +8,13 @@ from buildkite_assets.assets.catalog import catalog
 from buildkite_assets.assets.changes import build_changes
 from buildkite_assets.assets.derived import derived_assets
 from buildkite_assets.automation import CHANGES_JOB, SCHEDULES
-from buildkite_assets.checks import CHECKS
+from buildkite_assets.checks import CHECKS, HOURLY_CHECKS, NIGHTLY_CHECKS
 from buildkite_assets.partitions import daily_partitions
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
+
+# These run on their own, and not with what they look at.
+_ON_THEIR_OWN = dg.AssetSelection.checks(*HOURLY_CHECKS, *NIGHTLY_CHECKS)
 
 
 def definitions(session: Session) -> dg.Definitions:
@@ -21,32 +24,32 @@ def definitions(session: Session) -> dg.Definitions:
     derived = derived_assets(partitions)
     return dg.Definitions(
         assets=[catalog, access, builds, build_changes, *derived],
-        asset_checks=CHECKS,
+        asset_checks=[*CHECKS, *HOURLY_CHECKS, *NIGHTLY_CHECKS],
         jobs=[
             dg.define_asset_job(
                 "catalog_job",
-                dg.AssetSelection.groups("catalog"),
+                dg.AssetSelection.groups("catalog") - _ON_THEIR_OWN,
                 description="Lists organizations, pipelines, clusters and queues anew.",
             ),
             dg.define_asset_job(
                 "access_job",
-                dg.AssetSelection.assets(access),
+                dg.AssetSelection.assets(access) - _ON_THEIR_OWN,
                 description="Takes a snapshot of members, teams and what teams may do.",
             ),
             dg.define_asset_job(
                 "builds_job",
-                dg.AssetSelection.assets(builds),
+                dg.AssetSelection.assets(builds) - _ON_THEIR_OWN,
                 description="Reads days of builds and jobs in full.",
             ),
             dg.define_asset_job(
                 CHANGES_JOB,
-                dg.AssetSelection.assets(build_changes),
+                dg.AssetSelection.assets(build_changes) - _ON_THEIR_OWN,
                 description="Brings every known day of builds up to date.",
             ),
             *(
                 dg.define_asset_job(
                     f"{assets.node_def.name}_job",
-                    dg.AssetSelection.assets(assets),
+                    dg.AssetSelection.assets(assets) - _ON_THEIR_OWN,
                     description=assets.node_def.description,
                 )
                 for assets in derived

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError  # exported nowhere else
 
 from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.automation import CHANGES_JOB
@@ -28,6 +29,10 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
+
+
+class BlockedError(Exception):
+    """A check that blocks has failed: nothing was made of the data that it looked at."""
 
 
 class _WarningLines(logging.Handler):
@@ -74,6 +79,7 @@ def run_catalog(session: Session, instance: dg.DagsterInstance) -> None:
     Raises:
         BuildkiteError: Buildkite failed.
         WarehouseError: the warehouse failed.
+        BlockedError: a check that blocks has failed, as in every other run.
     """
     _run(session, instance, "catalog_job", {}, {})
 
@@ -171,12 +177,18 @@ def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
     shown = dg.Definitions.merge(
         definitions(session), dg.Definitions(loggers={"warnings": _warnings})
     )
-    shown.resolve_job_def(job_name).execute_in_process(
-        instance=instance,
-        asset_selection=selection,
-        run_config={"loggers": {"warnings": {}}, **config},
-        tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
-    )
+    try:
+        shown.resolve_job_def(job_name).execute_in_process(
+            instance=instance,
+            asset_selection=selection,
+            run_config={"loggers": {"warnings": {}}, **config},
+            tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
+        )
+    except DagsterAssetCheckFailedError as error:
+        raise BlockedError(
+            f"{' '.join(str(error).split())}. Nothing was made of this data. The asset's checks in "
+            "the UI (`buildkite-assets dev`) show the rows, and what to do."
+        ) from error
 
 
 def _is_alive(pid: int) -> bool:
