@@ -85,8 +85,16 @@ class UnknownField:
     example: str | None
 
 
-def unknown_build_fields(body: bytes) -> list[UnknownField]:
-    """The unknown fields of a page of builds, each once, in the order of their paths.
+@dataclass(frozen=True)
+class LookedInto:
+    """How many builds were looked into, and their unknown fields in the order of their paths."""
+
+    builds: int
+    unknown: list[UnknownField]
+
+
+def look_into_builds(body: bytes) -> LookedInto:
+    """Find the unknown fields of a page of builds, each once.
 
     Nothing is decoded that is not looked into: values stay bytes.
 
@@ -95,12 +103,13 @@ def unknown_build_fields(body: bytes) -> list[UnknownField]:
     """
     found: dict[str, UnknownField] = {}
     build_type = inspect.type_info(Build)
-    for build in msgspec.json.decode(mend_text(body), type=list[msgspec.Raw]):
+    builds = msgspec.json.decode(mend_text(body), type=list[msgspec.Raw])
+    for build in builds:
         example = _web_url(build)
         for path, json_type in _unknown(build, build_type, ""):
             if path not in found or found[path].json_type == "null":
                 found[path] = UnknownField(path, json_type, example)
-    return [found[path] for path in sorted(found)]
+    return LookedInto(len(builds), [found[path] for path in sorted(found)])
 
 
 def _unknown(value: msgspec.Raw, type_: inspect.Type, path: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import msgspec
 from buildkite_assets.buildkite.client import Client, Query
 from buildkite_assets.buildkite.decoding import mend_text
 from buildkite_assets.buildkite.errors import DepthRefusedError, NotFoundError
-from buildkite_assets.buildkite.left_out import UnknownField, unknown_build_fields
+from buildkite_assets.buildkite.left_out import LookedInto, look_into_builds
 from buildkite_assets.buildkite.listings import Window, api_path, following_pages, instant_text
 from buildkite_assets.buildkite.page_size import LARGEST
 from buildkite_assets.buildkite.records import ListedBuild
@@ -71,8 +71,8 @@ def build_of_number(
     return page.body[0]
 
 
-def unknown_fields(client: Client, organization: str) -> list[UnknownField]:
-    """The fields of the newest finished builds and their jobs that nobody has named yet.
+def newest_builds_looked_into(client: Client, organization: str) -> LookedInto:
+    """The unknown fields of the newest finished builds and their jobs.
 
     One request, for ten builds; pipelines are left out of it.
 
@@ -85,7 +85,7 @@ def unknown_fields(client: Client, organization: str) -> list[UnknownField]:
         "include_retried_jobs": "true",
         "exclude_pipeline": "true",
     }
-    return client.get(_builds(organization), query, unknown_build_fields).body
+    return client.get(_builds(organization), query, look_into_builds).body
 
 
 def _builds(organization: str) -> str:

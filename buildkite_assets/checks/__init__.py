@@ -6,7 +6,8 @@ Three sets, by what makes them run:
 - `HOURLY_CHECKS` tell what the passing of time breaks, so that no materialization runs them;
 - `NIGHTLY_CHECKS` ask Buildkite, and cost requests.
 
-The first two look at the published file alone and cost no request.
+The first two look at the published file alone and cost no request. The jobs of this project keep
+to this; a run that is started from an asset in the UI takes all checks of that asset along.
 """
 
 from collections import defaultdict
@@ -82,4 +83,5 @@ NIGHTLY_CHECKS = (
         api_evidence,
     ),
 )
-"""Checks that ask Buildkite; for each organization about 20 requests and one per 100 builds."""
+"""Checks that ask Buildkite: two requests, and for each organization about 20 at most and one more
+per 100 builds of one day."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from buildkite_assets.checks.check import WARN, Check, Evidence, Finding, NotEvaluatedError
+from buildkite_assets.checks.check import WARN, Check, Evidence, Finding
 from buildkite_assets.derived_tables import DerivedTable, derived_tables
 
 GRACE = timedelta(hours=1)
@@ -44,8 +44,7 @@ def _caught_up(table: DerivedTable) -> Check[Evidence]:
 
 
 def _follows(table_name: str, evidence: Evidence) -> Finding:
-    if not evidence.connection.execute("FROM sync_days LIMIT 1").fetchall():
-        raise NotEvaluatedError("no day of builds has been read yet: run `buildkite-assets sync`.")
+    evidence.require_days()
     since = {
         lag.day: lag.since.replace(tzinfo=UTC)
         for lag in evidence.lags

@@ -6,7 +6,7 @@ and claims nothing: Dagster knows only passed and failed, so it passes, its desc
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -57,6 +57,17 @@ class Evidence:
     session: Session
     connection: Connection
     now: datetime
+
+    def require_days(self) -> None:
+        """Hold that there is anything to look at.
+
+        Raises:
+            NotEvaluatedError: no day of builds was ever read.
+        """
+        if not self.connection.execute("FROM sync_days LIMIT 1").fetchall():
+            raise NotEvaluatedError(
+                "no day of builds has been read yet: run `buildkite-assets sync`."
+            )
 
     @cached_property
     def lags(self) -> list[Lag]:
@@ -160,11 +171,13 @@ def asset_checks(
         context: dg.AssetCheckExecutionContext, session: dg.ResourceParam[Session]
     ) -> Iterator[dg.AssetCheckResult]:
         wanted = [check for check in checks if check.key in context.selected_asset_check_keys]
-        try:
-            with gather(session) as evidence:
-                results = [check.result(evidence) for check in wanted]
-        except NotEvaluatedError as error:
-            results = [check.not_evaluated(str(error)) for check in wanted]
-        yield from results
+        with ExitStack() as stack:
+            try:
+                evidence = stack.enter_context(gather(session))
+            except NotEvaluatedError as error:
+                yield from [check.not_evaluated(str(error)) for check in wanted]
+                return
+            for check in wanted:
+                yield check.result(evidence)
 
     return evaluate

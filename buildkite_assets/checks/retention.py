@@ -46,6 +46,7 @@ def kept_from(evidence: ApiEvidence, organization: Organization) -> date | None:
 
 @asking
 def _unsettled_days_are_kept(evidence: ApiEvidence) -> Finding:
+    evidence.require_days()
     margins = []
     for organization in evidence.organizations:
         unsettled = unsettled_days(evidence.connection, organization.id, evidence.now.date())

@@ -1,30 +1,36 @@
 """Fields that Buildkite sends and that nobody has decided about yet."""
 
+from typing import Any
+
 import dagster as dg
 import polars as pl
 
-from buildkite_assets.buildkite.spot_checks import unknown_fields
+from buildkite_assets.buildkite.spot_checks import newest_builds_looked_into
 from buildkite_assets.checks.asking import ApiEvidence, asking
-from buildkite_assets.checks.check import WARN, Check, Finding
+from buildkite_assets.checks.check import WARN, Check, Finding, NotEvaluatedError
 from buildkite_assets.tables import BUILDS
 from buildkite_assets.warehouse.preview import as_markdown
 
 
 @asking
 def _no_unknown_field(evidence: ApiEvidence) -> Finding:
-    found = {
-        field.path: field
+    pages = [
+        newest_builds_looked_into(evidence.client, organization.slug)
         for organization in evidence.organizations
-        for field in unknown_fields(evidence.client, organization.slug)
-    }
+    ]
+    builds = sum(page.builds for page in pages)
+    if not builds:
+        raise NotEvaluatedError("Buildkite has no finished build to look into.")
+    found = {field.path: field for page in pages for field in page.unknown}
+    metadata: dict[str, Any] = {"builds": builds, "fields": len(found)}
     if not found:
-        return Finding(passed=True, description="No unknown field.", metadata={"fields": 0})
+        return Finding(passed=True, description="No unknown field.", metadata=metadata)
     rows = [(field.path, field.json_type, field.example) for field in found.values()]
     table = as_markdown(pl.DataFrame(rows, ["field", "JSON type", "example"], orient="row"))
     return Finding(
         passed=False,
         description=f"Unknown are {', '.join(sorted(found))}.",
-        metadata={"fields": len(found), "table": dg.MetadataValue.md(table)},
+        metadata={**metadata, "table": dg.MetadataValue.md(table)},
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from buildkite_assets.buildkite.left_out import LEFT_OUT, UnknownField, unknown_build_fields
+from buildkite_assets.buildkite.left_out import LEFT_OUT, UnknownField, look_into_builds
 from buildkite_assets.sandbox import Sandbox
 
 RECORDED = Path(__file__).parents[2] / "../shared/recorded"
@@ -15,7 +15,9 @@ URL = "https://buildkite.com/acme/web/builds/1"
 
 
 def unknown(*builds: object) -> list[UnknownField]:
-    return unknown_build_fields(json.dumps(builds).encode())
+    looked_into = look_into_builds(json.dumps(builds).encode())
+    assert looked_into.builds == len(builds)
+    return looked_into.unknown
 
 
 def test_the_sandbox_has_no_unknown_field_but_that_of_single_builds() -> None:
@@ -23,7 +25,7 @@ def test_the_sandbox_has_no_unknown_field_but_that_of_single_builds() -> None:
     bodies = list(acme.truth_builds())
     kinds = {job["type"] for body in bodies for job in body["jobs"]}
     assert kinds == {"script", "manual", "waiter", "trigger"}
-    assert unknown_build_fields(msgspec.json.encode(bodies)) == []
+    assert look_into_builds(msgspec.json.encode(bodies)).unknown == []
 
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recorded responses are not here")
@@ -84,7 +86,7 @@ def test_a_key_that_is_no_word_is_not_repeated() -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b"[null, 3, []]", b'[{"jobs": null, "author": "Ada"}]'])
 def test_odd_bodies_have_no_unknown_field(body: bytes) -> None:
-    assert unknown_build_fields(body) == []
+    assert look_into_builds(body).unknown == []
 
 
 def test_no_field_is_both_kept_and_left_out() -> None:

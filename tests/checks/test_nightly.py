@@ -310,6 +310,12 @@ def test_fields_that_are_kept_or_left_out_on_purpose_are_known(world: World) -> 
     assert world.requests.count("/v2/organizations/acme/builds") == 1
 
 
+def test_without_a_finished_build_no_field_is_judged(world: World) -> None:
+    world.build(1, state="running")
+    world.sync(1)
+    assert not is_evaluated(world.evaluate(NO_UNKNOWN_FIELD))
+
+
 def test_an_unknown_field_is_told_with_its_place_and_type_and_never_its_value(
     world: World,
 ) -> None:
