@@ -125,7 +125,7 @@ def main(builds: int = BUILDS) -> None:
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(Path(folder) / "bench.duckdb")
         with ProcessPoolExecutor(1, get_context("spawn")) as filling:
-            filling.submit(_fill, warehouse.path, builds).result()
+            filling.submit(fill, warehouse.path, builds).result()
         print(f"{builds:,} builds, {builds * JOBS_PER_BUILD:,} jobs, {DAYS} days; 2 threads")
         print(
             f"{'table':<26}{'rows':>12}{'all, s':>10}{'CPU, s':>10}{'a day, s':>10}{'CPU, s':>10}"
@@ -148,7 +148,8 @@ def main(builds: int = BUILDS) -> None:
         print(f"file {size:.2f} GB, peak memory {peak:.2f} GB, load average {load:.1f}")
 
 
-def _fill(path: Path, builds: int) -> None:
+def fill(path: Path, builds: int) -> None:
+    """Make the history in a warehouse of its own, with `JOBS_PER_BUILD` jobs a build."""
     values = {"builds": builds, "first_day": _FIRST_DAY, "seconds": DAYS * 86_400}
     with Warehouse(path).transaction() as connection:
         connection.execute(_THREADS)

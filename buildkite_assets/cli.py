@@ -28,6 +28,7 @@ from buildkite_assets.export.review import export_review
 from buildkite_assets.partitions import first_day
 from buildkite_assets.purging import purge
 from buildkite_assets.runs import (
+    BlockedError,
     fail_orphaned_runs,
     prepare_home,
     run_access,
@@ -199,6 +200,6 @@ def _one_line_errors() -> Iterator[None]:
     """What is expected to go wrong becomes one line and exit code 1."""
     try:
         yield
-    except EXPECTED as error:
+    except (*EXPECTED, BlockedError) as error:
         code = getattr(error, "code", None)
         raise click.ClickException(f"{code}: {error}" if code else str(error)) from None

@@ -59,7 +59,14 @@ def test_nothing_runs_by_itself_and_all_that_could_says_what_it_costs(tmp_path: 
     settings = Settings.from_environment({"BUILDKITE_WAREHOUSE": str(tmp_path / "w.duckdb")})
     repository = definitions(Session(settings)).get_repository_def()
     switches = {switch.name: switch for switch in repository.schedule_defs}
-    assert switches.keys() == {"follow_changes", "today", "settle", "access", "checks"}
+    assert switches.keys() == {
+        "follow_changes",
+        "today",
+        "settle",
+        "access",
+        "checks",
+        "nightly_checks",
+    }
     for schedule in switches.values():
         assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
         assert re.search(r"\bCosts? .*requests?\b", schedule.description or "", re.DOTALL)
