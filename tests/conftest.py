@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from .month import synced_month
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -18,3 +20,10 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("XDG_STATE_HOME", str(folder))
         patch.setenv("DAGSTER_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def month_file(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The published file of a month of the sandbox, shared by all processes of one test run."""
+    base = tmp_path_factory.getbasetemp()
+    return synced_month((base if worker_id == "master" else base.parent) / "month")

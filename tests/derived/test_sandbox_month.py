@@ -5,57 +5,26 @@ The month ends at noon of a fixed day; api's main was red until that morning.
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 
-import dagster as dg
 import duckdb
 import pytest
 
 from buildkite_assets.buildkite.decoding import decode_builds
-from buildkite_assets.demo import RULES
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.rows import Privacy, build_rows
-from buildkite_assets.runs import prepare_home, run_builds, run_catalog, run_derived
-from buildkite_assets.sandbox import Sandbox, serve
-from buildkite_assets.session import Session
-from buildkite_assets.settings import Settings
 from buildkite_assets.warehouse import connect
+from tests.month import NOW
 
 from .history import History
 
-NOW = datetime(2025, 11, 20, 12, tzinfo=UTC)
-DAYS = 30
 RECORDED = Path(__file__).parents[2] / "../shared/recorded"
 
 
 @pytest.fixture(scope="module")
-def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    folder = tmp_path_factory.mktemp("month")
-    sandbox = Sandbox.company(clock=lambda: NOW, days=DAYS, builds_per_day=60)
-    sandbox.limits.organization_limit = None
-    sandbox.limits.user_limit = None
-    first = NOW.date() - timedelta(days=DAYS)
-    with serve(sandbox) as server, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_STATE_HOME", str(folder / "state"))
-        session = Session(
-            Settings.from_environment(
-                {
-                    "BUILDKITE_API_URL": server.url,
-                    "BUILDKITE_API_TOKEN": sandbox.tokens.administrator.value,
-                    "BUILDKITE_ORGANIZATIONS": "acme",
-                    "BUILDKITE_START_DATE": first.isoformat(),
-                    "BUILDKITE_WAREHOUSE": str(folder / "acme.duckdb"),
-                    "BUILDKITE_RULES": str(RULES),
-                }
-            )
-        )
-        home = str(prepare_home(folder / "home"))
-        with dg.DagsterInstance.from_config(home) as instance:
-            run_catalog(session, instance)
-            run_builds(session, instance, first, NOW.date(), full=False)
-            run_derived(session, instance)
-    with connect(session.settings.warehouse) as connection:
+def month(month_file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(month_file) as connection:
         yield connection
 
 

@@ -1,0 +1,90 @@
+"""How long builds take, day by day."""
+
+import altair as alt
+import polars as pl
+
+from buildkite_assets.figures.reading import read
+from buildkite_assets.figures.theme import CANCELED, QUEUE, RUN, WIDTH, Figure, finished, no_data
+from buildkite_assets.warehouse import Connection
+
+_TITLE = "Active time of passed builds"
+_PIPELINES = 4
+
+_QUERY = """
+WITH days AS (
+    SELECT organizations.slug AS organization, pipeline_daily.*
+    FROM pipeline_daily
+    JOIN organizations USING (organization_id)
+    WHERE
+        green_builds > 0
+        AND local_day > (SELECT max(local_day) FROM pipeline_daily) - $days
+        AND ($pipeline IS NULL OR pipeline_slug = $pipeline)
+),
+shown AS (
+    SELECT organization, pipeline_slug
+    FROM days
+    GROUP BY ALL
+    ORDER BY sum(agent_hours) DESC, organization, pipeline_slug
+    LIMIT $pipelines
+)
+SELECT
+    organization,
+    pipeline_slug,
+    local_day,
+    green_builds,
+    green_p50_seconds / 60 AS p50_minutes,
+    green_p90_seconds / 60 AS p90_minutes
+FROM days
+SEMI JOIN shown USING (organization, pipeline_slug)
+ORDER BY sum(agent_hours) OVER (PARTITION BY organization, pipeline_slug) DESC, local_day
+"""
+
+
+def active_durations(
+    connection: Connection, *, days: int = 30, pipeline: str | None = None
+) -> Figure:
+    """The median and the 90th percentile of a local day's passed builds, and how many they were.
+
+    Shown are the 4 pipelines that agents worked for longest.
+
+    Args:
+        connection: what `buildkite_assets.connect` returns.
+        days: how many of the newest local days.
+        pipeline: the slug of the only one to show.
+    """
+    rows = read(connection, _QUERY, days=days, pipeline=pipeline, pipelines=_PIPELINES)
+    if rows.is_empty():
+        return no_data(_TITLE)
+    parts = rows.partition_by("pipeline")
+    panels = [_panel(part, is_last=part is parts[-1]) for part in parts]
+    figure = alt.vconcat(*panels, spacing=6).resolve_scale(x="shared")
+    return finished(
+        figure,
+        _TITLE,
+        "minutes per local day: median (line) and 90th percentile (dashed); bars: passed builds",
+    )
+
+
+def _panel(rows: pl.DataFrame, *, is_last: bool) -> alt.LayerChart:
+    """One pipeline's days: lines over the bars that tell what they stand on."""
+    day = alt.X(
+        "utcyearmonthdate(local_day):T",
+        title=None,
+        bandPosition=0.5,
+        axis=alt.Axis(labels=is_last, ticks=is_last, format="%d %b", labelFlush=False),
+    )
+    minutes = alt.Axis(title="minutes", tickCount=3)
+    base = alt.Chart(rows).encode(x=day)
+    builds = base.mark_bar(color=CANCELED, opacity=0.35).encode(
+        alt.Y("green_builds:Q", axis=alt.Axis(title="builds", orient="right", tickCount=3))
+    )
+    median = base.mark_line(color=RUN, strokeWidth=2.5).encode(alt.Y("p50_minutes:Q", axis=minutes))
+    slow = base.mark_line(color=QUEUE, strokeWidth=2, strokeDash=[5, 3]).encode(
+        alt.Y("p90_minutes:Q", axis=minutes)
+    )
+    panel: alt.LayerChart = (
+        alt.layer(builds, alt.layer(median, slow))
+        .resolve_scale(y="independent")
+        .properties(width=WIDTH, height=80, title=alt.Title(rows["pipeline"][0], fontSize=12))
+    )
+    return panel

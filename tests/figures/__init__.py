@@ -1,0 +1,1 @@
+"""Figures of CI and access."""

@@ -1,0 +1,214 @@
+"""What figures show of the sandbox's month, of nothing, and of odd names."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from buildkite_assets import figures
+from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.figures import Figure, png, svg
+from buildkite_assets.warehouse import Connection, Warehouse, connect
+from tests.derived.history import ORGANIZATION, History
+
+FIGURES: list[Callable[[Connection], Figure]] = [
+    figures.access_changes,
+    figures.active_durations,
+    figures.build_outcomes,
+    figures.cost_by_team,
+    figures.flaky_steps,
+    figures.main_strip,
+    figures.queue_wait_heatmap,
+    figures.time_decomposition,
+]
+each_figure = pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.__name__)
+
+
+@pytest.fixture(scope="module")
+def month(month_file: Path) -> Iterator[Connection]:
+    with connect(month_file) as connection:
+        yield connection
+
+
+def shown(figure: Figure) -> list[dict[str, Any]]:
+    """The rows that a figure is drawn from, each once."""
+    rows = [row for rows in figure.to_dict()["datasets"].values() for row in rows]
+    return [dict(row) for row in {tuple(row.items()) for row in rows}]
+
+
+def all_of(connection: Connection, query: str) -> list[tuple[Any, ...]]:
+    return connection.execute(query).fetchall()
+
+
+@each_figure
+def test_a_figure_of_the_month_has_a_title_and_says_what_it_stands_on(
+    month: Connection, figure: Callable[[Connection], Figure]
+) -> None:
+    drawn = figure(month)
+    title = drawn.to_dict()["title"]
+    picture = svg(drawn)
+    assert title["text"] in picture
+    assert title["subtitle"] in picture
+    assert len(shown(drawn)) > 1
+
+
+@each_figure
+def test_where_nothing_is_known_a_figure_says_so(
+    figure: Callable[[Connection], Figure], tmp_path: Path
+) -> None:
+    """A warehouse without derived tables, and one whose derived tables are empty."""
+    warehouse = Warehouse(tmp_path / "w.duckdb")
+    warehouse.publish()
+    with connect(warehouse.path) as connection:
+        assert says_that_there_is_nothing(figure(connection))
+    empty = History().derive(*(table.name for table in derived_tables()))
+    assert says_that_there_is_nothing(figure(empty.connection))
+
+
+def says_that_there_is_nothing(figure: Figure) -> bool:
+    [row] = shown(figure)
+    return row["reason"] in svg(figure) and row["reason"].startswith("no ")
+
+
+def test_the_strip_has_a_mark_for_each_build_of_a_default_branch(month: Connection) -> None:
+    marks = {
+        (row["pipeline"], row["number"], row["kind"])
+        for row in shown(figures.main_strip(month, days=14))
+    }
+    assert marks == set(
+        all_of(
+            month,
+            """
+            SELECT pipeline_slug, number, outcome
+            FROM build_runs
+            WHERE is_default_branch AND outcome IN ('passed', 'failed') AND day > '2025-11-06'
+            """,
+        )
+    )
+    assert "failed" in {kind for pipeline, _, kind in marks if pipeline == "api"}
+
+
+def test_a_figure_of_one_pipeline_shows_no_other(month: Connection) -> None:
+    for figure in (figures.main_strip, figures.active_durations):
+        assert {row["pipeline"] for row in shown(figure(month, pipeline="web"))} == {"web"}
+    assert {row["pipeline"] for row in shown(figures.flaky_steps(month, pipeline="web"))} == {"web"}
+
+
+def test_durations_are_those_of_the_days(month: Connection) -> None:
+    rows = {
+        (row["local_day"][:10], row["green_builds"]): row["p90_minutes"]
+        for row in shown(figures.active_durations(month, pipeline="api"))
+    }
+    expected = all_of(
+        month,
+        """
+        SELECT local_day::VARCHAR, green_builds, green_p90_seconds / 60
+        FROM pipeline_daily
+        WHERE pipeline_slug = 'api' AND green_builds > 0 AND local_day > '2025-10-21'
+        """,
+    )
+    assert rows == {(day, builds): pytest.approx(minutes) for day, builds, minutes in expected}
+
+
+def test_outcomes_add_up_to_all_builds(month: Connection) -> None:
+    [(builds,)] = all_of(month, "SELECT count(*) FROM builds")
+    assert sum(row["builds"] for row in shown(figures.build_outcomes(month, days=99))) == builds
+
+
+def test_the_heat_map_is_hottest_where_macos_starves(month: Connection) -> None:
+    rows = shown(figures.queue_wait_heatmap(month, quantile=0.5))
+    hottest = max(rows, key=lambda row: row["wait_minutes"])
+    assert hottest["queue_key"] == "macos"
+    assert hottest["local_hour"] in {12, 13}
+    assert min(row["waits"] for row in rows) >= 5
+
+
+def test_waits_of_the_heat_map_are_those_of_the_jobs(month: Connection) -> None:
+    """Tuesdays at noon in Berlin are 11:00 UTC in winter, and the month has no summer Tuesday."""
+    [cell] = [
+        row
+        for row in shown(figures.queue_wait_heatmap(month))
+        if (row["queue_key"], row["weekday"], row["local_hour"]) == ("macos", "Tue", 12)
+    ]
+    [(waits, minutes)] = all_of(
+        month,
+        """
+        SELECT count(*), quantile_cont(queue_seconds, 0.9) / 60
+        FROM job_runs
+        WHERE queue_key = 'macos' AND queue_seconds IS NOT NULL AND day > '2025-10-23'
+            AND isodow(runnable_at) = 2 AND hour(runnable_at) = 11
+        """,
+    )
+    assert cell["waits"] == waits
+    assert cell["wait_minutes"] == pytest.approx(minutes)
+
+
+def test_the_parts_of_a_builds_time_add_up_to_its_length(month: Connection) -> None:
+    rows = shown(figures.time_decomposition(month))
+    for pipeline in {row["pipeline"] for row in rows}:
+        parts = [row for row in rows if row["pipeline"] == pipeline]
+        assert [row["kind"] for row in sorted(parts, key=lambda row: row["place"])] == [
+            *("queue", "run", "block", "gap")
+        ]
+        assert sum(row["kind_minutes"] for row in parts) == pytest.approx(parts[0]["minutes"])
+        assert min(row["kind_minutes"] for row in parts) >= 0
+
+
+def test_cost_adds_up_to_the_cost_of_all_days(month: Connection) -> None:
+    [(cost, minutes)] = all_of(month, "SELECT sum(cost), sum(agent_minutes) FROM agent_cost_daily")
+    rows = shown(figures.cost_by_team(month, days=99))
+    assert sum(row["cost"] or 0 for row in rows) == pytest.approx(cost)
+    assert sum(row["minutes"] for row in rows) == pytest.approx(minutes)
+
+
+def test_changes_of_access_point_up_and_down(month: Connection) -> None:
+    """Somebody left, and a team of seven may do more with one pipeline."""
+    rows = shown(figures.access_changes(month))
+    effective = {row["kind"]: row["height"] for row in rows if row["is_effective"]}
+    assert effective["raised"] == 7
+    assert effective["revoked"] < 0
+
+
+def add_organization(history: History, organization_id: UUID, slug: str) -> None:
+    history.connection.execute(
+        "INSERT INTO organizations BY NAME SELECT ? AS organization_id, ? AS slug",
+        [organization_id, slug],
+    )
+
+
+def test_pipelines_of_several_organizations_are_told_apart() -> None:
+    other = UUID(int=2)
+    history = History()
+    add_organization(history, ORGANIZATION, "acme")
+    add_organization(history, other, "zeta")
+    history.build(history.pipeline("web"), "10:00")
+    theirs = history.pipeline("web")
+    history.connection.execute(
+        "UPDATE pipelines SET organization_id = ? WHERE pipeline_id = ?", [other, theirs]
+    )
+    history.build(theirs, "11:00", organization_id=other)
+    history.derive("build_runs")
+    names = {row["pipeline"] for row in shown(figures.main_strip(history.connection))}
+    assert names == {"acme/web", "zeta/web"}
+
+
+def test_names_from_outside_are_text_in_a_picture() -> None:
+    history = History()
+    add_organization(history, ORGANIZATION, "acme")
+    history.build(history.pipeline("<script>alert(1)</script>"), "10:00")
+    history.derive("build_runs")
+    picture = svg(figures.main_strip(history.connection))
+    assert "<script>" not in picture
+    assert "&lt;script&gt;" in picture
+
+
+def test_pictures_need_nothing_from_outside(month: Connection) -> None:
+    drawn = figures.main_strip(month)
+    picture = svg(drawn)
+    assert picture.startswith("<svg")
+    assert "currentColor" in picture
+    assert "href" not in picture
+    assert "url(" not in picture
+    assert png(drawn).startswith(b"\x89PNG")
