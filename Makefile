@@ -38,7 +38,7 @@ format: $(READY) ## Format the code
 
 clean: ## Remove everything that the other targets made, the demo's data included
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist .dagster-demo
-	rm -rf data/demo.duckdb data/.demo.duckdb
+	rm -rf data/demo.duckdb data/.demo.duckdb data/demo-ci-report.html data/demo-review
 	@rmdir data 2>/dev/null || true
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

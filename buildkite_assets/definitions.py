@@ -7,6 +7,7 @@ from buildkite_assets.assets.builds import builds_asset
 from buildkite_assets.assets.catalog import catalog
 from buildkite_assets.assets.changes import build_changes
 from buildkite_assets.assets.derived import derived_assets
+from buildkite_assets.assets.report import ci_report
 from buildkite_assets.automation import CHANGES_JOB, SCHEDULES
 from buildkite_assets.checks import CHECKS
 from buildkite_assets.partitions import daily_partitions
@@ -20,7 +21,7 @@ def definitions(session: Session) -> dg.Definitions:
     builds = builds_asset(partitions)
     derived = derived_assets(partitions)
     return dg.Definitions(
-        assets=[catalog, access, builds, build_changes, *derived],
+        assets=[catalog, access, builds, build_changes, *derived, ci_report],
         asset_checks=CHECKS,
         jobs=[
             dg.define_asset_job(
@@ -50,6 +51,11 @@ def definitions(session: Session) -> dg.Definitions:
                     description=assets.node_def.description,
                 )
                 for assets in derived
+            ),
+            dg.define_asset_job(
+                "ci_report_job",
+                dg.AssetSelection.assets(ci_report),
+                description="Writes the report for people without Dagster.",
             ),
         ],
         schedules=SCHEDULES,
