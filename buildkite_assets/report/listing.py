@@ -1,7 +1,8 @@
 """Figures and tables as data: what they say, and what they stand on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
@@ -40,6 +41,14 @@ class Listing:
     headings: Mapping[str, str]
     rows: pl.DataFrame
     if_empty: str
+
+    def headed(self) -> pl.DataFrame:
+        """The columns to show, under their headings."""
+        return self.rows.select(self.headings.keys()).rename(dict(self.headings))
+
+    def formats(self) -> dict[str, Callable[[object], str]]:
+        """How the values under each heading are said."""
+        return {heading: partial(cell, column) for column, heading in self.headings.items()}
 
     def cells(self) -> Iterator[list[str]]:
         """The rows as text."""
