@@ -27,6 +27,7 @@ from buildkite_assets.export.commands import export
 from buildkite_assets.export.review import export_review
 from buildkite_assets.partitions import first_day
 from buildkite_assets.purging import purge
+from buildkite_assets.report.page import report_path
 from buildkite_assets.runs import (
     BlockedError,
     fail_orphaned_runs,
@@ -36,6 +37,7 @@ from buildkite_assets.runs import (
     run_catalog,
     run_changes,
     run_derived,
+    run_report,
     unread_days,
 )
 from buildkite_assets.sandbox import run as run_sandbox
@@ -79,7 +81,10 @@ def demo() -> None:
 Published to {path}
 
   look around    make dev, then open http://localhost:{_UI_PORT}
-  notebook       in Python, IPython or Jupyter:
+  report         one page, for people without Dagster:
+                   {report_path(session.settings)}
+  notebooks      make notebook, for CI health and an access review in the browser
+                 in Python, IPython or Jupyter:
                    >>> import buildkite_assets
                    >>> con = buildkite_assets.connect("{path}")
                    >>> con.sql("SELECT state, count(*) FROM builds GROUP BY ALL")
@@ -114,6 +119,7 @@ def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
         _sync(console, session, _home(), first_date, last_date, full=full)
     console.print(landed_table(session.settings.warehouse))
     console.print(f"Published to {session.settings.warehouse}")
+    console.print(f"Report       {report_path(session.settings)}")
 
 
 @main.command()
@@ -188,7 +194,9 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
         console.print("Following changes of the days that are known …")
         run_changes(session, instance)
         console.print("Recomputing the derived tables that lag …")
-        run_derived(session, instance)
+        if run_derived(session, instance) or not report_path(session.settings).exists():
+            console.print("Writing the report …")
+            run_report(session, instance)
 
 
 def _home() -> Path:

@@ -8,6 +8,7 @@ from buildkite_assets.assets.builds import builds_asset
 from buildkite_assets.assets.catalog import catalog
 from buildkite_assets.assets.changes import build_changes
 from buildkite_assets.assets.derived import derived_assets
+from buildkite_assets.assets.report import ci_report
 from buildkite_assets.assets.specs import stored_in
 from buildkite_assets.automation import (
     ACCESS_JOB,
@@ -35,7 +36,7 @@ def definitions(session: Session) -> dg.Definitions:
     derived = derived_assets(partitions)
     listed = dg.AssetSelection.groups("catalog")
     snapshot = dg.AssetSelection.assets(access)
-    assets = stored_in(
+    tables = stored_in(
         [catalog, access, builds, build_changes, *derived], session.settings.warehouse
     )
     jobs = [
@@ -60,9 +61,14 @@ def definitions(session: Session) -> dg.Definitions:
             )
             for each in derived
         ),
+        (
+            "ci_report_job",
+            dg.AssetSelection.assets(ci_report),
+            "Writes the report for people without Dagster.",
+        ),
     ]
     return dg.Definitions(
-        assets=with_freshness(assets, session.settings.rules.freshness_hours),
+        assets=with_freshness([*tables, ci_report], session.settings.rules.freshness_hours),
         asset_checks=[*CHECKS, *HOURLY_CHECKS, *NIGHTLY_CHECKS],
         jobs=[
             *(

@@ -125,8 +125,8 @@ def run_builds(
     _run(session, instance, "builds_job", range_tags(first, last), config)
 
 
-def run_derived(session: Session, instance: dg.DagsterInstance) -> None:
-    """Recompute the derived tables that lag behind what they are made of.
+def run_derived(session: Session, instance: dg.DagsterInstance) -> bool:
+    """Recompute the derived tables that lag behind what they are made of; whether any did.
 
     Raises:
         DefinitionError: a SQL file contradicts itself.
@@ -146,6 +146,16 @@ def run_derived(session: Session, instance: dg.DagsterInstance) -> None:
     if whole:
         keys = [asset_key(table) for table in whole]
         _run(session, instance, "derived_whole_job", {}, {}, keys)
+    return bool(days or whole)
+
+
+def run_report(session: Session, instance: dg.DagsterInstance) -> None:
+    """Write the report anew.
+
+    Raises:
+        WarehouseError: the warehouse failed; the old page stays.
+    """
+    _run(session, instance, "ci_report_job", {}, {})
 
 
 def run_changes(session: Session, instance: dg.DagsterInstance) -> None:

@@ -10,7 +10,7 @@ import buildkite_assets
 PACKAGE = Path(buildkite_assets.__file__).parent
 MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
-_KNOW_NO_DAGSTER = ("buildkite/", "warehouse/", "tables.py", "rows.py")
+_KNOW_NO_DAGSTER = ("buildkite/", "warehouse/", "report/", "figures/", "tables.py", "rows.py")
 
 
 def imports(path: Path) -> set[str]:

@@ -89,6 +89,22 @@ class Warehouse:
                 _flush(self.path.parent)
         self._published_at = time.monotonic()
 
+    def publish_beside(self, name: str, content: bytes) -> Path:
+        """Write a file beside the published one, as a whole and with its mode; its path.
+
+        Raises:
+            WarehouseError: see `warehouse.errors`; a file that was there is then the old one.
+        """
+        path = self.path.with_name(name)
+        fresh = self.folder / f"publishing-{name}"
+        with self._locked(), _disk_trouble(path), _removed_on_failure(fresh):
+            fresh.write_bytes(content)
+            fresh.chmod(self._file_mode)
+            _flush(fresh)
+            fresh.replace(path)
+            _flush(path.parent)
+        return path
+
     def publish_if_due(self) -> None:
         """`publish`, when this object has not done so for about a minute."""
         if time.monotonic() - self._published_at > _PUBLISH_EVERY_SECONDS:
