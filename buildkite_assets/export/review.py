@@ -20,9 +20,14 @@ FROM access_syncs JOIN organizations USING (organization_id)
 WHERE slug = $organization
 QUALIFY row_number() OVER (ORDER BY started_at DESC) = 1
 """
+# Of two teams with one slug, one is gone, which only an administrator's snapshot tells.
 _TEAMS = """
-SELECT team_id::VARCHAR, slug FROM teams WHERE organization_id = $organization_id::UUID
-ORDER BY slug, team_id
+SELECT
+    team_id::VARCHAR,
+    if(count(*) OVER (PARTITION BY slug) = 1, slug, slug || '-' || team_id) AS file
+FROM teams
+WHERE organization_id = $organization_id::UUID
+ORDER BY file
 """
 # A member of a team without pipelines has a row too; of a finding either the team, the user or the
 # pipeline may be none.
@@ -108,9 +113,9 @@ def export_review(warehouse: Path, organization: str, folder: Path) -> Path:
             _write(out, "administrators.csv", *rows(_ADMINISTRATORS, **ids)),
             _write(out, "findings.csv", *rows(_FINDINGS, **ids)),
         ]
-        for team_id, slug in rows(_TEAMS, **ids)[1]:
+        for team_id, file in rows(_TEAMS, **ids)[1]:
             team = rows(_TEAM, **ids, team_id=team_id)
-            files.append(_write(out, f"teams/{slug}.csv", *team))
+            files.append(_write(out, f"teams/{file}.csv", *team))
     manifest = {
         "organization": organization,
         "snapshot": snapshot,

@@ -86,13 +86,17 @@ def purge_person(
         strip_purged(connection, table.name, table)
     for name in ("organization_members_history", "team_members_history"):
         connection.execute(f"DELETE FROM {name} WHERE user_id IN (SELECT unnest(?::UUID[]))", [ids])
+    told = _TOLD_WITH_ID | _TOLD_WITH_EMAIL
+    fields = {*told, *(column for others in told.values() for column in others)}
     for name in _CHANGES:
         connection.execute(
             f"""
-            DELETE FROM {name} WHERE lower(old) IN (SELECT lower(unnest($values::VARCHAR[])))
+            DELETE FROM {name} WHERE field IN (SELECT unnest($fields)) AND (
+                lower(old) IN (SELECT lower(unnest($values::VARCHAR[])))
                 OR lower(new) IN (SELECT lower(unnest($values::VARCHAR[])))
+            )
             """,
-            {"values": [*ids, *emails, *names]},
+            {"fields": sorted(fields), "values": [*ids, *emails, *names]},
         )
 
 
