@@ -22,7 +22,7 @@ step = "ship"                     # default: every job
 branch = "main"                   # default: every branch
 
 [freshness_hours]                 # older than this is stale, by group of assets
-builds = 26                       # likewise catalog, access, metrics
+builds = 26                       # likewise catalog, access, build_details, access_review, metrics
 """
 
 import re
@@ -98,6 +98,8 @@ class FreshnessHours(_Rule, frozen=True):
     catalog: Hours = 26
     builds: Hours = 26
     access: Hours = 26
+    build_details: Hours = 26
+    access_review: Hours = 26
     metrics: Hours = 26
 
 

@@ -53,7 +53,7 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
     )
     assert rules.prices == (Price(0.08, queue="macos"), Price(1, tag="os=linux"))
     assert rules.parameters()["working_days"] == [1, 6]
-    assert rules.freshness_hours == FreshnessHours(catalog=26, builds=3, access=26, metrics=26)
+    assert rules.freshness_hours == FreshnessHours(catalog=26, builds=3)
 
 
 @pytest.mark.parametrize(
