@@ -27,27 +27,28 @@ WITH spans AS (
 ),
 reaches AS (
     SELECT
-        *,
+        build_id,
+        day,
+        began_at,
         max(ended_at) OVER (
             PARTITION BY build_id ORDER BY began_at, ended_at
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-        ) AS reached_at
+        ) AS reached_at,
+        max(ended_at) OVER (PARTITION BY build_id) AS last_ended_at
     FROM spans
 ),
-numbered AS (
+-- A stretch begins with a span that nothing before it reaches, and ends with what had been reached
+-- when the next one begins.
+stretches AS (
     SELECT
-        *,
-        sum(if(reached_at IS NULL OR began_at > reached_at, 1, 0)) OVER (
-            PARTITION BY build_id ORDER BY began_at, ended_at ROWS UNBOUNDED PRECEDING
-        ) AS period_no
+        build_id,
+        (row_number() OVER in_order)::INTEGER AS period_no,
+        day,
+        began_at,
+        coalesce(lead(reached_at) OVER in_order, last_ended_at) AS ended_at
     FROM reaches
+    WHERE reached_at IS NULL OR began_at > reached_at
+    WINDOW in_order AS (PARTITION BY build_id ORDER BY began_at)
 )
-SELECT
-    build_id,
-    period_no::INTEGER AS period_no,
-    day,
-    min(began_at) AS began_at,
-    max(ended_at) AS ended_at,
-    epoch(max(ended_at) - min(began_at)) AS seconds
-FROM numbered
-GROUP BY ALL
+SELECT *, epoch(ended_at - began_at) AS seconds
+FROM stretches

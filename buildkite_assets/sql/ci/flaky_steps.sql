@@ -34,7 +34,7 @@ Columns:
 WITH newest AS (
     SELECT organization_id, max(day) AS window_to FROM build_runs GROUP BY organization_id
 ),
-chains AS (
+chains AS NOT MATERIALIZED (
     SELECT
         job_retry_chains.*,
         build_runs.commit,
@@ -45,23 +45,24 @@ chains AS (
     JOIN newest ON newest.organization_id = job_retry_chains.organization_id
     WHERE job_retry_chains.day > window_to - 30 AND last_outcome IN ('passed', 'failed')
 ),
-passed_commits AS (
-    SELECT DISTINCT pipeline_id, pipeline_slug, logical_job_key, commit
-    FROM chains
-    WHERE last_outcome = 'passed' AND commit != 'HEAD'
+-- Few jobs fail: looking for each of them costs less than knowing all that passed.
+same_commit AS (
+    SELECT logical_job_id
+    FROM chains AS failed
+    SEMI JOIN (FROM chains WHERE last_outcome = 'passed' AND commit != 'HEAD') AS passed
+        ON passed.pipeline_id IS NOT DISTINCT FROM failed.pipeline_id
+        AND passed.pipeline_slug = failed.pipeline_slug
+        AND passed.logical_job_key = failed.logical_job_key
+        AND passed.commit = failed.commit
+    WHERE last_outcome = 'failed' AND failure_class IN ('code', 'timeout') AND NOT is_mass_failure
 ),
 signals AS (
     SELECT
         chains.*,
-        last_outcome = 'failed' AND failure_class IN ('code', 'timeout') AND NOT is_mass_failure
-        AND passed_commits.commit IS NOT NULL AS is_same_commit_flaky,
+        same_commit.logical_job_id IS NOT NULL AS is_same_commit_flaky,
         is_flaky OR is_same_commit_flaky AS shows_signal
     FROM chains
-    LEFT JOIN passed_commits
-        ON passed_commits.pipeline_id IS NOT DISTINCT FROM chains.pipeline_id
-        AND passed_commits.pipeline_slug = chains.pipeline_slug
-        AND passed_commits.logical_job_key = chains.logical_job_key
-        AND passed_commits.commit = chains.commit
+    LEFT JOIN same_commit USING (logical_job_id)
 ),
 counted AS (
     SELECT
