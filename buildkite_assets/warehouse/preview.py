@@ -1,11 +1,14 @@
-"""A glance at a table, for Dagster's UI and the terminal."""
+"""A glance at a table, for Dagster's UI."""
+
+from collections.abc import Sequence
+from datetime import date
 
 import duckdb
-import polars as pl
 
-from buildkite_assets.tables import Table
+from buildkite_assets.tables import Column, Table
 
 _ROWS = 5
+_ROWS_OF_A_DAY = 3
 _COLUMNS = 8
 _LONGEST_TEXT = 40
 
@@ -16,23 +19,77 @@ def count_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
     return int(rows)
 
 
-def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
-    """The newest rows of a table's first columns as Markdown; e-mail addresses left out."""
-    names = [column.name for column in table.columns if not column.is_email][:_COLUMNS]
-    columns = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in names)
-    rows = connection.sql(
-        f'SELECT {columns} FROM {table.name} ORDER BY "{_newest_by(table)}" DESC NULLS LAST '
-        f"LIMIT {_ROWS}"
-    ).pl()
-    with pl.Config(
-        tbl_formatting="MARKDOWN",
-        tbl_hide_column_data_types=True,
-        tbl_hide_dataframe_shape=True,
-        tbl_cols=_COLUMNS,
-        tbl_width_chars=1000,
-        fmt_str_lengths=_LONGEST_TEXT,
-    ):
-        return str(rows)
+def preview(connection: duckdb.DuckDBPyConnection, table: Table, day: date | None = None) -> str:
+    """The newest rows of a table's first columns as Markdown, with links to Buildkite.
+
+    E-mail addresses are left out, and so are ids where slugs say the same. Text from outside is
+    text: it can neither link nor load anything.
+
+    Args:
+        connection: to the published file or to the working one.
+        table: which.
+        day: the only UTC day of builds to show, of a table that is kept by day.
+    """
+    columns = _shown(table)
+    links = _links(table)
+    cells = ", ".join(
+        _cell(f'{table.name}."{column.name}"', links.get(column.name)) for column in columns
+    )
+    join = "LEFT JOIN pipelines AS linked USING (pipeline_id)" if "linked." in cells else ""
+    rows = connection.execute(
+        f"SELECT {cells} FROM {table.name} {join} "
+        f"WHERE $day IS NULL OR {_day(table) if day else 'true'} = $day "
+        f'ORDER BY {table.name}."{_newest_by(table)}" DESC NULLS LAST '
+        f"LIMIT {_ROWS_OF_A_DAY if day else _ROWS}",
+        {"day": day},
+    ).fetchall()
+    return _markdown([column.name for column in columns], rows)
+
+
+def _shown(table: Table) -> list[Column]:
+    columns = [column for column in table.columns if not column.is_email]
+    if {"slug", "pipeline_slug"} & {column.name for column in columns}:
+        columns = [column for column in columns if column.type != "UUID"]
+    return columns[:_COLUMNS]
+
+
+def _links(table: Table) -> dict[str, str]:
+    """For columns that name something at Buildkite, the SQL of its address."""
+    names = [column.name for column in table.columns]
+    links = {}
+    if "web_url" in names and "slug" in names:
+        links["slug"] = f"{table.name}.web_url"
+    if {"pipeline_id", "pipeline_slug"} <= set(names):
+        links["pipeline_slug"] = "linked.web_url"
+        for name in names:
+            if name == "number" or name.endswith("_number"):
+                links[name] = f"linked.web_url || '/builds/' || {table.name}.\"{name}\""
+    return links
+
+
+def _cell(column: str, link: str | None) -> str:
+    """The SQL of a cell: its text, cut and without any Markdown of its own, linked if it can be."""
+    whole = f"regexp_replace({column}::VARCHAR, '[\\s|]+', ' ', 'g')"
+    cut = f"{whole}[:{_LONGEST_TEXT}] || if(length({whole}) > {_LONGEST_TEXT}, '…', '')"
+    text = f"regexp_replace({cut}, '([\\\\\\[\\]<>`*])', '\\\\\\1', 'g')"
+    if link is None:
+        return f"coalesce({text}, '')"
+    safe = f"if(regexp_full_match({link}, 'https?://[^\\s<>|()\\[\\]]+'), {link}, NULL)"
+    return f"coalesce('[' || {text} || '](' || {safe} || ')', {text}, '')"
+
+
+def _markdown(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _day(table: Table) -> str:
+    """The SQL of the UTC day of builds that a row belongs to."""
+    names = {column.name for column in table.columns}
+    if "day" in names:
+        return "day"
+    name = "build_created_at" if "build_created_at" in names else "created_at"
+    return f"{table.name}.{name}::DATE"
 
 
 def _newest_by(table: Table) -> str:
