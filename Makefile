@@ -4,9 +4,13 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.venv/bin/uv)
 READY := .venv/.ready
 RUN := .venv/bin
+MODE ?= run
+# The apps are listed by name; the editor opens the folder.
+NOTEBOOKS_run := notebooks/ci_health.py notebooks/access_review.py
+NOTEBOOKS_edit := notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test bench soak lint format docs clean
+.PHONY: help demo dev notebook test bench soak lint format docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +20,9 @@ demo: $(READY) ## Sync an invented organization, without a token
 
 dev: $(READY) ## Open the Dagster UI; without BUILDKITE_API_TOKEN on the demo's data
 	@$(RUN)/buildkite-assets dev
+
+notebook: $(READY) ## Open the notebooks as apps; with MODE=edit, to change them
+	@MARIMO_SKIP_UPDATE_CHECK=1 $(RUN)/marimo $(MODE) $(NOTEBOOKS_$(MODE))
 
 test: $(READY) ## Run the tests
 	@$(RUN)/pytest
@@ -41,7 +48,7 @@ docs: $(READY) ## Write docs/tables.md anew
 
 clean: ## Remove everything that the other targets made, the demo's data included
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist .dagster-demo
-	rm -rf data/demo.duckdb data/.demo.duckdb
+	rm -rf data/demo.duckdb data/.demo.duckdb data/demo-ci-report.html data/demo-review
 	@rmdir data 2>/dev/null || true
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,4 +1,4 @@
-"""Every derived table once: one SQL file each under `sql/`, whose header says what its rows are.
+"""Every derived table once: a SQL file in `sql/ci` or `sql/access`, whose header tells its rows.
 
 A file begins with its header, then comes one SELECT:
 
@@ -20,11 +20,12 @@ A file begins with its header, then comes one SELECT:
 
 Columns, types and meanings stand at least two spaces apart; a key of several columns is separated
 by commas. `Recomputed: whole` is for tables that look across builds. A table recomputed by day has
-a column `day`, and its query reads only the builds of `$from_day` to before `$to_day`.
+a column `day`, and its query reads only the builds of `$from_day` to before `$to_day`. A line
+`Personal: name` names columns that tell who people are, if there are any.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def derived_tables() -> tuple[DerivedTable, ...]:
     Raises:
         DefinitionError: a header is malformed.
     """
-    paths = sorted(FOLDER.glob("*/*.sql"), key=lambda path: path.stem)
+    paths = [path for folder in _GROUPS for path in FOLDER.glob(f"{folder}/*.sql")]
+    paths.sort(key=lambda path: path.stem)
     return tuple(parse(path, path.read_text(encoding="utf-8")) for path in paths)
 
 
@@ -105,7 +107,7 @@ class _Header:
     def table(self) -> DerivedTable:
         key_line = self._find("Key:")
         recomputed_line = self._find("Recomputed:")
-        columns = self._columns(self._find("Columns:"))
+        columns = self._columns(self._find("Columns:"), self._personal())
         names = [column.name for column in columns]
         key = tuple(name.strip() for name in self._value(key_line).split(","))
         for name in key:
@@ -137,6 +139,10 @@ class _Header:
             raise self._error(0, f"a file lies in one of the folders {', '.join(_GROUPS)}")
         return _GROUP_BY_DAY if recomputed == "by day" else _GROUPS[folder]
 
+    def _personal(self) -> set[str]:
+        lines = [n for n, line in enumerate(self._lines) if line.startswith("Personal:")]
+        return {name.strip() for n in lines for name in self._value(n).split(",")}
+
     def _find(self, word: str) -> int:
         found = [n for n, line in enumerate(self._lines) if line.startswith(word)]
         if len(found) != 1:
@@ -146,19 +152,24 @@ class _Header:
     def _value(self, line: int) -> str:
         return self._lines[line].partition(":")[2].strip()
 
-    def _columns(self, heading: int) -> tuple[Column, ...]:
+    def _columns(self, heading: int, personal: set[str]) -> tuple[Column, ...]:
         columns: list[Column] = []
         for n, line in enumerate(self._lines[heading + 1 :], heading + 1):
             match = _COLUMN_PARTS.fullmatch(line)
             if match:
-                columns.append(Column(match["name"], match["type"], match["meaning"]))
+                name = match["name"]
+                columns.append(
+                    Column(name, match["type"], match["meaning"], is_name=name in personal)
+                )
             elif columns and line.startswith(_FIRST_CONTINUED):
                 last = columns.pop()
-                columns.append(Column(last.name, last.type, f"{last.meaning} {line.strip()}"))
+                columns.append(replace(last, meaning=f"{last.meaning} {line.strip()}"))
             else:
                 raise self._error(n, "a column is `  name  TYPE  meaning`, two spaces between them")
             if columns[-1].name in [column.name for column in columns[:-1]]:
                 raise self._error(n, f"the column {columns[-1].name!r} stands twice")
+        for name in personal - {column.name for column in columns}:
+            raise self._error(heading, f"the personal {name!r} is none of the columns")
         return tuple(columns)
 
     def _error(self, line: int, message: str) -> DefinitionError:

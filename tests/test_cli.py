@@ -208,7 +208,9 @@ def test_check_tells_an_empty_organization(tmp_path: Path) -> None:
 def test_the_demo_needs_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
     done = command("demo", settings={}, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for said in ("What landed", "make dev", "buildkite-assets check", "BUILDKITE_API_TOKEN"):
+    report = tmp_path / "data" / "demo-ci-report.html"
+    assert "All of this is invented" in report.read_text()
+    for said in ("What landed", "make dev", "make notebook", "buildkite-assets check", str(report)):
         assert said in done.stdout
     with connect(tmp_path / "data" / "demo.duckdb") as connection:
         [(builds, days)] = connection.execute(

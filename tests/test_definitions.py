@@ -1,5 +1,6 @@
 """What Dagster loads: by its own loader, as its configuration files name it."""
 
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -47,11 +48,58 @@ def test_every_table_is_an_asset_that_says_what_a_row_is(tmp_path: Path) -> None
     for name, spec in specs.items():
         assert spec.key.path == ["buildkite", name]
         assert spec.description
-        assert spec.description.startswith("One row per")
         assert spec.owners
         assert spec.group_name
+    page = specs.pop("ci_report")
+    assert page.description
+    assert page.description.startswith("One page")
+    for name, spec in specs.items():
+        assert spec.description
+        assert spec.description.startswith("One row per")
         assert spec.metadata["dagster/table_name"] == name
         assert all(column.description for column in spec.metadata["dagster/column_schema"].columns)
+
+
+def test_nothing_runs_by_itself_and_all_that_could_says_what_it_costs(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"BUILDKITE_WAREHOUSE": str(tmp_path / "w.duckdb")})
+    repository = definitions(Session(settings)).get_repository_def()
+    switches = {switch.name: switch for switch in repository.schedule_defs}
+    assert switches.keys() == {
+        "follow_changes",
+        "today",
+        "settle",
+        "access",
+        "checks",
+        "nightly_checks",
+    }
+    for schedule in switches.values():
+        assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+        assert re.search(r"\bCosts? .*requests?\b", schedule.description or "", re.DOTALL)
+        assert repository.has_job(schedule.job_name)
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "derive",
+        "alert_on_failed_runs",
+        "alert_on_failed_checks",
+    }
+    for sensor in repository.sensor_defs:
+        assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
+        assert "Costs no requests" in (sensor.description or "")
+
+
+def test_every_asset_is_fresh_for_as_long_as_the_rules_say_of_its_group(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[freshness_hours]\nbuilds = 3\naccess = 48\n")
+    settings = Settings.from_environment(
+        {"BUILDKITE_WAREHOUSE": str(tmp_path / "w.duckdb"), "BUILDKITE_RULES": str(rules)}
+    )
+    others = ("catalog", "build_details", "metrics", "access_review")
+    hours = {"builds": 3, "access": 48, **dict.fromkeys(others, 26)}
+    specs = definitions(Session(settings)).resolve_all_asset_specs()
+    assert {spec.group_name for spec in specs} == hours.keys()
+    for spec in specs:
+        assert spec.freshness_policy == dg.FreshnessPolicy.time_window(
+            fail_window=timedelta(hours=hours[spec.group_name or ""])
+        )
 
 
 def test_the_workspace_file_is_valid_for_dagster(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from buildkite_assets.assets.events import whole_table
+from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key, table_spec
 from buildkite_assets.buildkite.access import AccessSnapshot, read_access, token_in_use
 from buildkite_assets.buildkite.errors import InvalidPermissionsError, MissingScopeError
@@ -36,6 +37,7 @@ _GROUP = "access"
         ),
     ],
 )
+@told_in_one_line
 def access(
     context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
 ) -> Iterator[dg.MaterializeResult[None]]:

@@ -11,6 +11,7 @@ import dagster as dg
 import pyarrow as pa
 
 from buildkite_assets.assets.events import whole_table
+from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key, table_spec
 from buildkite_assets.buildkite.access import administers, token_in_use
 from buildkite_assets.buildkite.client import Client, Response
@@ -59,6 +60,7 @@ class Listed:
     ],
     can_subset=True,
 )
+@told_in_one_line
 def catalog(
     context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
 ) -> Iterator[dg.MaterializeResult[None]]:

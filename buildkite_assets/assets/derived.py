@@ -6,8 +6,10 @@ from datetime import date
 import dagster as dg
 
 from buildkite_assets.assets.events import whole_table
+from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.lineage import asset_table, column_lineage
 from buildkite_assets.assets.specs import asset_key, code_references, column_schema
+from buildkite_assets.automation import Condition, follow_all, follow_days
 from buildkite_assets.derived_tables import DerivedTable, derived_tables
 from buildkite_assets.session import Session
 from buildkite_assets.warehouse import atomic
@@ -21,22 +23,6 @@ from buildkite_assets.warehouse.derive import (
 from buildkite_assets.warehouse.preview import preview
 
 _OWNER = "team:platform"
-_CATALOG = dg.AssetSelection.groups("catalog")
-
-# A change upstream asks for exactly the days that it touched. A catalog that was listed anew asks
-# for none: most often nothing in it has changed, and where it has, `lagging_days` knows.
-_FOLLOW_DAYS = (
-    dg.AutomationCondition.eager()
-    .without(dg.AutomationCondition.in_latest_time_window())
-    .ignore(_CATALOG)
-)
-# Days that were never read must not hold back what is computed from all the others.
-_FOLLOW_ALL = (
-    dg.AutomationCondition.eager()
-    .without(dg.AutomationCondition.in_latest_time_window())
-    .without(~dg.AutomationCondition.any_deps_missing())
-    .ignore(_CATALOG)
-)
 
 
 def derived_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -48,7 +34,7 @@ def derived_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
     tables = in_order(derived_tables())
     by_day = [table for table in tables if table.is_daily]
     whole = [table for table in tables if not table.is_daily]
-    return [_by_day(by_day, partitions), *([_whole(whole)] if whole else [])]
+    return [_by_day(by_day, partitions), *([_whole(whole, by_day)] if whole else [])]
 
 
 def _by_day(
@@ -56,11 +42,12 @@ def _by_day(
 ) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="derived_by_day",
-        specs=[_spec(table, _FOLLOW_DAYS) for table in tables],
+        specs=[_spec(table, follow_days()) for table in tables],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
     )
+    @told_in_one_line
     def derived_by_day(
         context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
     ) -> Iterator[dg.MaterializeResult[None]]:
@@ -95,12 +82,20 @@ def _by_day(
     return derived_by_day
 
 
-def _whole(tables: Sequence[DerivedTable]) -> dg.AssetsDefinition:
+def _whole(tables: Sequence[DerivedTable], by_day: Sequence[DerivedTable]) -> dg.AssetsDefinition:
+    behind_days = {table.name for table in by_day}
+    for table in tables:
+        if not behind_days.isdisjoint(inputs(table)):
+            behind_days.add(table.name)
+
     @dg.multi_asset(
         name="derived_whole",
-        specs=[_spec(table, _FOLLOW_ALL) for table in tables],
+        specs=[
+            _spec(table, follow_all(is_behind_days=table.name in behind_days)) for table in tables
+        ],
         can_subset=True,
     )
+    @told_in_one_line
     def derived_whole(
         context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
     ) -> Iterator[dg.MaterializeResult[None]]:
@@ -125,9 +120,7 @@ def _selected(
     return [table for table in tables if asset_key(table) in context.selected_asset_keys]
 
 
-def _spec(
-    table: DerivedTable, automation_condition: dg.AutomationCondition[dg.AssetKey]
-) -> dg.AssetSpec:
+def _spec(table: DerivedTable, automation_condition: Condition) -> dg.AssetSpec:
     return dg.AssetSpec(
         asset_key(table),
         description=table.description,

@@ -32,14 +32,15 @@ def webp(figure: Figure) -> bytes:
     return small.getvalue()
 
 
-def svg(figure: Figure, *, ink: str = "currentColor") -> str:
+def svg(figure: Figure | dict[str, Any], *, ink: str = "currentColor") -> str:
     """A figure as SVG without a background, whose text takes the colour of the page around it.
 
     Args:
-        figure: which.
+        figure: which; also as its `to_dict()` gives it.
         ink: the colour of text and axes; `currentColor` needs the SVG to stand inline.
     """
-    return vl_convert.vegalite_to_svg(figure.to_dict(), config=_ink(ink), allowed_base_urls=[])
+    spec = figure if isinstance(figure, dict) else figure.to_dict()
+    return vl_convert.vegalite_to_svg(spec, config=_ink(ink), allowed_base_urls=[])
 
 
 def _ink(colour: str) -> dict[str, Any]:

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from datetime import date
 
 import duckdb
+import polars as pl
 
 from buildkite_assets.tables import Column, Table
 
 _ROWS = 5
 _ROWS_OF_A_DAY = 3
 _COLUMNS = 6
+_COLUMNS_IN_FULL = 8
 _LONGEST_TEXT = 40
+_LONGEST_TEXT_IN_FULL = 200
+_WIDEST = 10_000
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
@@ -24,7 +28,7 @@ def preview(connection: duckdb.DuckDBPyConnection, table: Table, day: date | Non
 
     Dagster's UI shows Markdown of less than 1,000 characters at once, and more on demand.
 
-    E-mail addresses are left out, and so are ids where slugs say the same. Text from outside is
+    Who people are is left out, and so are ids where slugs say the same. Text from outside is
     text: it can neither link nor load anything.
 
     Args:
@@ -46,8 +50,23 @@ def preview(connection: duckdb.DuckDBPyConnection, table: Table, day: date | Non
     return _markdown([column.name for column in columns], rows)
 
 
+def as_markdown(rows: pl.DataFrame) -> str:
+    """A few rows as a Markdown table; text that is longer than 200 characters is cut."""
+    one_line = pl.col(pl.String).str.replace_all(r"[\r\n|]+", " ")
+    with pl.Config(
+        tbl_formatting="MARKDOWN",
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=True,
+        tbl_cols=_COLUMNS_IN_FULL,
+        tbl_rows=-1,
+        tbl_width_chars=_WIDEST,
+        fmt_str_lengths=_LONGEST_TEXT_IN_FULL,
+    ):
+        return str(rows.with_columns(one_line))
+
+
 def _shown(table: Table) -> list[Column]:
-    columns = [column for column in table.columns if not column.is_email]
+    columns = [column for column in table.columns if not column.is_personal]
     if {"slug", "pipeline_slug"} & {column.name for column in columns}:
         columns = [column for column in columns if column.type != "UUID"]
     return columns[:_COLUMNS]

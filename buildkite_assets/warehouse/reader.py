@@ -15,6 +15,10 @@ def connect(path: Path | str | None = None) -> duckdb.DuckDBPyConnection:
     The file is attached to an in-memory database of its own, since a plain second
     `duckdb.connect` in one process would answer from the file that the first has open.
 
+    `con.sql(…)` has `.pl()` and `.df()`. Instants are TIMESTAMPs in UTC without a time zone; an
+    INTERVAL, such as the difference of two, is none that polars knows: `epoch(later - earlier)`
+    gives seconds.
+
     Args:
         path: of the published file; the default is what BUILDKITE_WAREHOUSE names.
 

@@ -89,10 +89,49 @@ class Warehouse:
                 _flush(self.path.parent)
         self._published_at = time.monotonic()
 
+    def publish_beside(self, name: str, content: bytes) -> Path:
+        """Write a file beside the published one, as a whole and with its mode; its path.
+
+        Raises:
+            WarehouseError: see `warehouse.errors`; a file that was there is then the old one.
+        """
+        path = self.path.with_name(name)
+        fresh = self.folder / f"publishing-{name}"
+        with self._locked(), _disk_trouble(path), _removed_on_failure(fresh):
+            fresh.write_bytes(content)
+            fresh.chmod(self._file_mode)
+            _flush(fresh)
+            fresh.replace(path)
+            _flush(path.parent)
+        return path
+
     def publish_if_due(self) -> None:
         """`publish`, when this object has not done so for about a minute."""
         if time.monotonic() - self._published_at > _PUBLISH_EVERY_SECONDS:
             self.publish()
+
+    def rewrite(self) -> None:
+        """Write the working file anew, so that no byte of deleted rows stays in its free space.
+
+        Raises:
+            WarehouseError: see `warehouse.errors`; the working file is then the old one.
+        """
+        fresh = self.folder / "rewriting.duckdb"
+        quoted = str(fresh).replace("'", "''")
+        with self._locked(), _disk_trouble(fresh):
+            fresh.unlink(missing_ok=True)
+            with self._connection() as connection:
+                connection.execute(
+                    f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_OLDEST_READER}')"
+                )
+                connection.execute(f"COPY FROM DATABASE {self._working.stem} TO fresh")
+                connection.execute("DETACH fresh")
+                connection.execute("CHECKPOINT")
+            fresh.chmod(0o600)
+            _flush(fresh)
+            self._working.with_name(self._working.name + ".wal").unlink(missing_ok=True)
+            fresh.replace(self._working)
+            _flush(self.folder)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ ORGANIZATION = UUID(int=1)
 NO_RULES = Rules()
 SNAPSHOT = "2026-11-01 00:00"
 """The first snapshot of access."""
+_LEVELS = {None: "READ", 1: "READ_ONLY", 2: "BUILD_AND_READ", 3: "MANAGE_BUILD_AND_READ"}
 
 Value = str | float | bool | UUID | datetime | Sequence[str] | dict[str, str] | None
 
@@ -86,7 +87,7 @@ class History:
         self,
         team_id: UUID,
         pipeline_id: UUID,
-        rank: int = 3,
+        rank: int | None = 3,
         *,
         seen: str = SNAPSHOT,
         gone: str | None = None,
@@ -98,6 +99,7 @@ class History:
             organization_id=ORGANIZATION,
             team_id=team_id,
             pipeline_id=pipeline_id,
+            access_level=_LEVELS[rank],
             access_rank=rank,
             created_at=created,
             valid_from=at(seen),
@@ -172,16 +174,23 @@ class History:
                 wanted |= inputs(table)
         for table in in_order(derived_tables()):
             if table.name in wanted:
-                self._derive(table, self.days())
+                self.derive_one(table)
         return self
+
+    def derive_one(self, table: DerivedTable) -> None:
+        """Recompute one table, all its days at once."""
+        self._derive(table, self.days())
 
     def derive_lagging(self) -> None:
         """Recompute what lags, as a sync does."""
+        by_day = lagging_days(self.connection, derived_tables(), self.parameters)
         for table in in_order(derived_tables()):
-            days = lagging_days(self.connection, derived_tables(), self.parameters).get(table)
-            whole = lagging_whole(self.connection, derived_tables(), self.parameters)
-            if days or table in whole:
-                self._derive(table, days or [])
+            if table in by_day:
+                self._derive(table, by_day[table])
+        whole = lagging_whole(self.connection, derived_tables(), self.parameters)
+        for table in in_order(derived_tables()):
+            if table in whole:
+                self._derive(table, [])
 
     def days(self) -> list[date]:
         """The UTC days that have builds."""

@@ -11,6 +11,7 @@ from buildkite_assets.rules import Rules, WorkingHours
 
 from .history import History, at, plus
 
+OTHER = UUID(int=2)
 BERLIN = Rules(time_zone="Europe/Berlin", working_hours=WorkingHours(holidays=(date(2026, 11, 4),)))
 
 
@@ -120,6 +121,30 @@ def test_a_branch_that_is_still_red_keeps_its_incident_open() -> None:
     history.derive("branch_incidents")
     columns = ["green_at", "is_open", "is_begin_known", "red_seconds", "is_same_commit"]
     assert history.rows("branch_incidents", *columns) == [(None, True, False, 7_200, None)]
+
+
+def test_each_organization_is_told_of_by_itself() -> None:
+    """Two that break alike; of the second nothing was read since 12:10, of the first for weeks on.
+
+    Its incident is as old as what is known of it, and its flaky step is within its own 30 days.
+    """
+    history = History()
+    for told in ("2026-12-20 10:10", "2026-11-02 12:10"):
+        pipeline = history.pipeline()
+        build = history.build(pipeline, "10:00", "failed", finished_at="10:10", synced_at=told)
+        first = history.job(build, "e2e", "10:00", "10:00", "10:01", "failed")
+        history.retry(first, history.job(build, "e2e", "10:01", "10:01", "10:02"))
+    history.build(history.pipeline(), "2026-12-20 10:00", synced_at="2026-12-20 10:10")
+    for table in ("builds", "jobs"):
+        history.connection.execute(
+            f"UPDATE {table} SET organization_id = ? WHERE build_id = ?",  # noqa: S608
+            [OTHER, build],
+        )
+    history.derive("branch_incidents", "flaky_steps")
+    assert history.rows("branch_incidents", "red_seconds") == [48 * 86_400, 7_200]
+    assert history.rows("flaky_steps", "organization_id", "window_to") == [
+        (OTHER, date(2026, 11, 2))
+    ]
 
 
 def test_working_hours_leave_out_nights_weekends_and_holidays() -> None:
@@ -296,6 +321,23 @@ def test_failures_are_counted_by_class_and_exit_status_and_say_if_a_retry_helped
         ("code", 2, 1, 0, 1, 0, None),
         ("infra", -1, 1, 0, 1, 0, None),
     ]
+
+
+def test_weeks_of_failures_cross_the_years_end_and_daylight_saving() -> None:
+    """In Berlin 2026-W53 begins on 27 December at 23:00 UTC, the week of 26 October at 23:00."""
+    history = History(BERLIN)
+    pipeline = history.pipeline()
+    for created in (
+        "2026-10-25 22:59", "2026-10-25 23:00", "2026-12-27 22:59", "2026-12-27 23:00",
+        "2027-01-03 22:59", "2027-01-03 23:00",
+    ):  # fmt: skip
+        build = history.build(pipeline, created, "failed")
+        history.job(build, "t", created, created, plus(created, minutes=1), "failed")
+    history.derive("step_failures")
+    assert history.rows("step_failures", "week", "failures") == [
+        (date(2026, 10, 19), 1), (date(2026, 10, 26), 1), (date(2026, 12, 21), 1),
+        (date(2026, 12, 28), 2), (date(2027, 1, 4), 1),
+    ]  # fmt: skip
 
 
 # build_trees

@@ -53,7 +53,7 @@ def test_time_to_green_stands_on_passed_builds_and_time_to_signal_on_verdicts() 
 
     Green: median (2+3)/2 = 2.5 min; p75 at place 0.75*3 = 2.25: 3 + 0.25*2 = 3.5 min; p90 at 2.7:
     4.4 min; p95 at 2.85: 4.7 min. Signal: median of 1, 2, 3, 5, 10 is 3 min, p90 at place 3.6 is
-    5 + 0.6*5 = 8 min.
+    5 + 0.6*5 = 8 min. A failed build that does not tell when it ended is a verdict, but no signal.
     """
     history = History()
     pipeline = history.pipeline()
@@ -67,8 +67,12 @@ def test_time_to_green_stands_on_passed_builds_and_time_to_signal_on_verdicts() 
     assert history.rows("pipeline_daily", "green_builds", *names) == [
         approx(4, 150.0, 210.0, 264.0, 282.0)
     ]
-    columns = ["signal_p50_seconds", "signal_p90_seconds", "first_failure_p50_seconds"]
-    assert history.rows("pipeline_daily", *columns) == [approx(180.0, 480.0, 240.0)]
+    history.build(pipeline, "10:00", "failed", finished_at=None)
+    history.derive("pipeline_daily")
+    columns = ["verdicts", "signal_builds", "signal_p50_seconds", "signal_p90_seconds"]
+    assert history.rows("pipeline_daily", *columns) == [approx(6, 5, 180.0, 480.0)]
+    columns = ["failed_builds", "first_failures", "first_failure_p50_seconds"]
+    assert history.rows("pipeline_daily", *columns) == [approx(2, 1, 240.0)]
     assert history.rows("pipeline_daily", "agent_hours") == [pytest.approx(10.5 / 60)]
 
 

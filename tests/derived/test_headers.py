@@ -19,6 +19,7 @@ Waiters count too.
 
 Key: build_id
 Recomputed: by day
+Personal: tags
 
 Columns:
   build_id  UUID      Buildkite's id of the build.
@@ -39,7 +40,10 @@ def test_a_header_tells_grain_notes_key_columns_and_recomputation() -> None:
     assert table.group == "build_details"
     assert table.is_daily
     assert table.query == "SELECT 1"
-    assert table.columns[2] == Column("tags", "MAP(VARCHAR, BIGINT)", "How many jobs, by tag.")
+    assert table.columns[2] == Column(
+        "tags", "MAP(VARCHAR, BIGINT)", "How many jobs, by tag.", is_name=True
+    )
+    assert [column.is_personal for column in table.columns] == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -52,8 +56,9 @@ def test_a_header_tells_grain_notes_key_columns_and_recomputation() -> None:
         ("Key: build_id\n", "", 1, "begins with `Key:`"),
         ("by day", "daily", 8, "`by day` or `whole`"),
         ("  day       DATE ", "  date      DATE ", 8, "has a column `day`"),
-        ("  build_id  UUID  ", "  build_id UUID ", 11, "two spaces"),
-        ("  day       DATE", "  build_id  DATE", 12, "stands twice"),
+        ("  build_id  UUID  ", "  build_id UUID ", 12, "two spaces"),
+        ("  day       DATE", "  build_id  DATE", 13, "stands twice"),
+        ("Personal: tags", "Personal: name", 11, "personal 'name' is none"),
     ],
 )
 def test_a_malformed_header_is_told_with_file_and_line(

@@ -31,10 +31,13 @@ Columns:
   green_p75_seconds          DOUBLE   … 75th percentile.
   green_p90_seconds          DOUBLE   … 90th percentile.
   green_p95_seconds          DOUBLE   … 95th percentile.
-  signal_p50_seconds         DOUBLE   Wall time of builds that passed or failed (`verdicts` of
-                                      them), blocks included, median.
+  signal_builds              BIGINT   Builds that passed or failed and told when they ended: what
+                                      time to signal stands on.
+  signal_p50_seconds         DOUBLE   Wall time of these, blocks included, median.
   signal_p90_seconds         DOUBLE   … 90th percentile.
-  first_failure_p50_seconds  DOUBLE   From creation until failing, median of the failed builds.
+  first_failures             BIGINT   Failed builds that told when: what time to first failure
+                                      stands on.
+  first_failure_p50_seconds  DOUBLE   From creation until failing, median of these.
   agent_hours                DOUBLE   That agents ran the builds' jobs.
   wasted_share               DOUBLE   The share of it whose result nobody used; NULL if none ran.
 */
@@ -61,7 +64,9 @@ counted AS (
         bool_and(is_final) AS is_final,
         count(active_seconds) FILTER (outcome = 'passed') AS green_builds,
         quantile_cont(active_seconds, [0.5, 0.75, 0.9, 0.95]) FILTER (outcome = 'passed') AS green,
+        count(wall_seconds) FILTER (is_verdict) AS signal_builds,
         quantile_cont(wall_seconds, [0.5, 0.9]) FILTER (is_verdict) AS signal,
+        count(time_to_first_failure_seconds) AS first_failures,
         quantile_cont(time_to_first_failure_seconds, 0.5) AS first_failure_p50_seconds,
         sum(agent_seconds) AS agent_seconds,
         sum(wasted_agent_seconds) AS wasted_agent_seconds
@@ -90,8 +95,10 @@ SELECT
     green[2] AS green_p75_seconds,
     green[3] AS green_p90_seconds,
     green[4] AS green_p95_seconds,
+    signal_builds,
     signal[1] AS signal_p50_seconds,
     signal[2] AS signal_p90_seconds,
+    first_failures,
     first_failure_p50_seconds,
     agent_seconds / 3600 AS agent_hours,
     wasted_agent_seconds / nullif(agent_seconds, 0) AS wasted_share

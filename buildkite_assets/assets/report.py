@@ -1,0 +1,53 @@
+"""The report: CI health as one HTML page, for people who have no Dagster."""
+
+import dagster as dg
+
+from buildkite_assets.assets.specs import PREFIX
+from buildkite_assets.report.page import render, report_path
+from buildkite_assets.session import Session
+
+_SHOWN = (
+    "agent_cost_daily",
+    "branch_incidents",
+    "build_critical_path",
+    "build_runs",
+    "deployments",
+    "dora_weekly",
+    "flaky_steps",
+    "job_runs",
+    "pipeline_daily",
+    "queue_hourly",
+    "step_failures",
+)
+
+_ON_THE_HOUR: dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] = (
+    dg.AutomationCondition.cron_tick_passed("0 * * * *")
+)
+# At most once an hour, and only if something that it shows has changed since it was written. Days
+# that were never read must not hold it back.
+_HOURLY_IF_CHANGED = (
+    dg.AutomationCondition.eager().without(~dg.AutomationCondition.any_deps_missing())
+    & _ON_THE_HOUR.since_last_handled()
+)
+
+
+@dg.asset(
+    key=[PREFIX, "ci_report"],
+    description=(
+        "One page in HTML with the figures of the notebook `ci_health`, over 30 days.\n\n"
+        "It lies beside the warehouse, needs no server and makes no request. It is written anew at "
+        "most once an hour, when something that it shows has changed."
+    ),
+    group_name="metrics",
+    owners=["team:platform"],
+    kinds={"html"},
+    deps=[dg.AssetKey([PREFIX, name]) for name in _SHOWN],
+    automation_condition=_HOURLY_IF_CHANGED,
+)
+def ci_report(session: dg.ResourceParam[Session]) -> dg.MaterializeResult[None]:
+    """Render the published file's figures, and replace the page."""
+    page = render(session.settings).encode()
+    path = session.warehouse.publish_beside(report_path(session.settings).name, page)
+    return dg.MaterializeResult(
+        metadata={"path": dg.MetadataValue.path(path), "bytes": len(page)},
+    )

@@ -1,0 +1,1 @@
+"""Tests of what notebooks and the page tell people."""
