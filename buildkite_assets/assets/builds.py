@@ -14,8 +14,9 @@ from buildkite_assets.days import Source, open_sources, read_days
 from buildkite_assets.partitions import first_day
 from buildkite_assets.session import Session
 from buildkite_assets.tables import BUILDS, JOBS, ORGANIZATIONS
-from buildkite_assets.warehouse import Warehouse
+from buildkite_assets.warehouse import Warehouse, connect
 from buildkite_assets.warehouse.ledger import extend_start_date, known_days, row_counts
+from buildkite_assets.warehouse.preview import preview
 
 _GROUP = "builds"
 
@@ -78,6 +79,14 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
                         metadata, asset_key=asset, partition_key=day.isoformat()
                     )
         warehouse.publish()
+        newest = max(asked)
+        with connect(warehouse.path) as connection:
+            for table in (BUILDS, JOBS):
+                context.add_asset_metadata(
+                    {"preview": dg.MetadataValue.md(preview(connection, table, newest))},
+                    asset_key=asset_key(table),
+                    partition_key=newest.isoformat(),
+                )
         yield dg.MaterializeResult(asset_key=asset_key(BUILDS))
         yield dg.MaterializeResult(asset_key=asset_key(JOBS))
 

@@ -20,6 +20,7 @@ from buildkite_assets.warehouse.derive import (
     in_order,
     inputs,
 )
+from buildkite_assets.warehouse.preview import preview
 
 _OWNER = "team:platform"
 
@@ -56,6 +57,7 @@ def _by_day(
             with session.warehouse.transaction() as connection:
                 lost = derive_days(connection, table, days, derived_tables(), session.parameters)
                 rows = count_by_day(connection, table, days)
+                glance = preview(connection, table, max(days))
             if lost:
                 context.log.warning(
                     "The columns of %s have changed: it has no rows of %d other days until a sync "
@@ -69,6 +71,11 @@ def _by_day(
                     asset_key=asset_key(table),
                     partition_key=day.isoformat(),
                 )
+            context.add_asset_metadata(
+                {"preview": dg.MetadataValue.md(glance)},
+                asset_key=asset_key(table),
+                partition_key=max(days).isoformat(),
+            )
             yield dg.MaterializeResult(asset_key=asset_key(table))
         session.warehouse.publish()
 

@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from buildkite_assets.figures.reading import read
-from buildkite_assets.figures.theme import WIDTH, Figure, colours, finished, no_data
+from buildkite_assets.figures.theme import WIDTH, Figure, colours, finished, newest_days, no_data
 from buildkite_assets.warehouse import Connection
 
 _TITLE = "Changes of access"
@@ -15,7 +15,7 @@ _KINDS = {
     "lowered": "#9cc4ec",
     "other": "#8d93a1",
 }
-_PANELS = {False: "members, teams and grants", True: "levels on pipelines that follow"}
+_PANELS = {False: "members, teams and grants", True: "what follows for levels on pipelines"}
 
 _QUERY = """
 SELECT
@@ -43,8 +43,9 @@ def access_changes(connection: Connection, *, days: int = 90) -> Figure:
     rows = read(connection, _QUERY, days=days)
     if rows.is_empty():
         return no_data(_TITLE, "no change between two snapshots yet")
+    day = newest_days(rows, "day", days)
     panels = [
-        _panel(rows.filter(pl.col("is_effective") == is_effective), title)
+        _panel(rows.filter(pl.col("is_effective") == is_effective), day, title)
         for is_effective, title in _PANELS.items()
     ]
     return finished(
@@ -55,13 +56,13 @@ def access_changes(connection: Connection, *, days: int = 90) -> Figure:
     )
 
 
-def _panel(rows: pl.DataFrame, title: str) -> alt.Chart:
+def _panel(rows: pl.DataFrame, day: alt.X, title: str) -> alt.Chart:
     panel: alt.Chart = (
         alt.Chart(rows, title=alt.Title(title, fontSize=12))
         .mark_bar()
         .encode(
-            x=alt.X("utcyearmonthdate(day):T", title=None, axis=alt.Axis(format="%d %b")),
-            y=alt.Y("height:Q", title="changes"),
+            x=day,
+            y=alt.Y("height:Q", title="changes", axis=alt.Axis(tickMinStep=1, tickCount=4)),
             color=colours(_KINDS),
             tooltip=["day", "kind", "changes"],
         )

@@ -4,7 +4,16 @@ import altair as alt
 import polars as pl
 
 from buildkite_assets.figures.reading import named, read
-from buildkite_assets.figures.theme import CANCELED, QUEUE, RUN, WIDTH, Figure, finished, no_data
+from buildkite_assets.figures.theme import (
+    CANCELED,
+    QUEUE,
+    RUN,
+    WIDTH,
+    Figure,
+    finished,
+    newest_days,
+    no_data,
+)
 from buildkite_assets.warehouse import Connection
 
 _TITLE = "Active time of passed builds"
@@ -56,7 +65,10 @@ def active_durations(
     if rows.is_empty():
         return no_data(_TITLE)
     parts = rows.with_columns(pipeline=named(rows, "pipeline_slug")).partition_by("pipeline")
-    panels = [_panel(part, is_last=part is parts[-1]) for part in parts]
+    panels = [
+        _panel(part, newest_days(rows, "local_day", days, is_labelled=part is parts[-1]))
+        for part in parts
+    ]
     figure = alt.vconcat(*panels, spacing=6).resolve_scale(x="shared")
     return finished(
         figure,
@@ -65,14 +77,8 @@ def active_durations(
     )
 
 
-def _panel(rows: pl.DataFrame, *, is_last: bool) -> alt.LayerChart:
+def _panel(rows: pl.DataFrame, day: alt.X) -> alt.LayerChart:
     """One pipeline's days: lines over the bars that tell what they stand on."""
-    day = alt.X(
-        "utcyearmonthdate(local_day):T",
-        title=None,
-        bandPosition=0.5,
-        axis=alt.Axis(labels=is_last, ticks=is_last, format="%d %b", labelFlush=False),
-    )
     minutes = alt.Axis(title="minutes", tickCount=3)
     base = alt.Chart(rows).encode(x=day)
     builds = base.mark_bar(color=CANCELED, opacity=0.35).encode(

@@ -3,7 +3,15 @@
 import altair as alt
 
 from buildkite_assets.figures.reading import read
-from buildkite_assets.figures.theme import OUTCOMES, WIDTH, Figure, colours, finished, no_data
+from buildkite_assets.figures.theme import (
+    OUTCOMES,
+    WIDTH,
+    Figure,
+    colours,
+    finished,
+    newest_days,
+    no_data,
+)
 from buildkite_assets.warehouse import Connection
 
 _TITLE = "Builds by outcome"
@@ -47,7 +55,7 @@ def build_outcomes(
         alt.Chart(rows)
         .mark_bar()
         .encode(
-            x=alt.X("utcyearmonthdate(local_day):T", title=None, axis=alt.Axis(format="%d %b")),
+            x=newest_days(rows, "local_day", days),
             y=alt.Y("builds:Q", title="builds"),
             color=colours(OUTCOMES),
             tooltip=["local_day", "kind", "builds"],

@@ -9,8 +9,8 @@ from PIL import Image
 from buildkite_assets.figures.theme import Figure
 
 _NO_BACKGROUND = "transparent"
-_GREY = "#82878f"
-"""As far from white as from near black."""
+_GREY = "#757a83"
+"""As far from white as from the near black of Dagster's dark theme: 4.3 to 1 and 4.7 to 1."""
 
 
 def png(figure: Figure, *, scale: float = 1) -> bytes:

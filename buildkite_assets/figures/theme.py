@@ -37,6 +37,7 @@ HEAT = ["#4b678f", "#8b8a80", "#d1b45a", "#ffe14d"]
 """From little to much: lightness grows all the way, and blue to yellow is seen by all."""
 
 WIDTH = 640
+_DAY_MILLISECONDS = 86_400_000
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -69,6 +70,26 @@ def no_data(title: str, reason: str = "no data yet") -> Figure:
     """A chart that says that there is nothing to show, and why."""
     text = alt.Chart(pl.DataFrame({"reason": [reason]})).mark_text(fontSize=14)
     return finished(text.encode(text="reason:N").properties(width=WIDTH, height=60), title, "")
+
+
+def newest_days(rows: pl.DataFrame, column: str, days: int, *, is_labelled: bool = True) -> alt.X:
+    """An axis of the newest days, as wide as asked for, however few of them are known.
+
+    Args:
+        rows: what is drawn.
+        column: the day, as an instant of UTC.
+        days: how many, to the newest of the rows.
+        is_labelled: whether it has ticks and dates.
+    """
+    newest = rows[column].dt.epoch("ms").sort()[-1]
+    domain = [newest - (days - 1) * _DAY_MILLISECONDS, newest + _DAY_MILLISECONDS]
+    return alt.X(
+        f"utcyearmonthdate({column}):T",
+        title=None,
+        bandPosition=0.5,
+        scale=alt.Scale(type="utc", domain=domain),
+        axis=alt.Axis(labels=is_labelled, ticks=is_labelled, format="%d %b", labelFlush=False),
+    )
 
 
 def colours(meanings: dict[str, str]) -> alt.Color:

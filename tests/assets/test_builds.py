@@ -41,8 +41,13 @@ def test_a_range_logs_each_day_with_its_row_counts(server: SandboxServer, tmp_pa
     with dg.DagsterInstance.ephemeral() as instance:
         run_range(server, tmp_path, instance, first, last)
         counted = [counts(instance, key) for key in KEYS]
+        [newest] = instance.fetch_materializations(KEYS[0], limit=1).records
     builds = {f"{today - timedelta(days=n)}": n for n in range(1, DAYS + 1)}
     assert counted == [builds, {day: 2 * rows for day, rows in builds.items()}]
+    assert newest.partition_key == f"{last}"
+    assert newest.asset_materialization
+    glance = newest.asset_materialization.metadata["preview"].value
+    assert "](https://buildkite.com/acme/web/builds/" in str(glance)
 
 
 def test_a_failed_range_keeps_the_days_that_it_finished(

@@ -78,6 +78,9 @@ def test_a_sync_makes_what_lags_and_nothing_else(
     days = [YESTERDAY.isoformat(), TODAY.isoformat()]
     events = instance.get_latest_materialization_event(JOB_RUNS)
     assert events is not None
+    assert events.asset_materialization
+    assert events.asset_materialization.partition == TODAY.isoformat()
+    assert "| logical_job_key |" in str(events.asset_materialization.metadata["preview"].value)
     assert set(instance.get_materialized_partitions(JOB_RUNS)) == set(days)
 
     before = derived_runs(instance)

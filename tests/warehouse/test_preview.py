@@ -1,0 +1,73 @@
+"""A glance at a table: what it shows, where it links, and that text from outside stays text."""
+
+from datetime import date
+
+from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.tables import (
+    BUILDS,
+    ORGANIZATION_MEMBERS,
+    PIPELINES,
+    TABLES,
+    TEAM_MEMBERS,
+)
+from buildkite_assets.warehouse.preview import preview
+from tests.derived.history import DAY, History
+
+
+def history(slug: str = "web", url: str = "https://buildkite.com/acme/web") -> History:
+    """One pipeline with a build on each of two days."""
+    made = History()
+    pipeline = made.pipeline(slug)
+    made.connection.execute("UPDATE pipelines SET web_url = ?", [url])
+    made.build(pipeline, "10:00", number=7, branch="main")
+    made.build(pipeline, "2026-11-03 10:00", number=8, branch="fix")
+    return made
+
+
+def test_pipelines_and_builds_link_to_their_pages() -> None:
+    connection = history().connection
+    assert "| [web](https://buildkite.com/acme/web) |" in preview(connection, PIPELINES)
+    lines = preview(connection, BUILDS).split("\n")
+    assert lines[0].startswith("| pipeline_slug | number | state |")
+    assert lines[2].startswith(
+        "| [web](https://buildkite.com/acme/web) "
+        "| [8](https://buildkite.com/acme/web/builds/8) | passed |"
+    )
+    assert len(lines) == 4
+
+
+def test_a_day_shows_its_own_rows() -> None:
+    lines = preview(history().connection, BUILDS, DAY).split("\n")
+    assert len(lines) == 3
+    assert "builds/7" in lines[2]
+    assert len(preview(history().connection, BUILDS, date(2026, 1, 1)).split("\n")) == 2
+
+
+def test_every_table_has_a_glance_also_when_it_is_empty() -> None:
+    empty = History().derive(*(table.name for table in derived_tables()))
+    for table in (*TABLES, *derived_tables()):
+        heading, line, *rows = preview(empty.connection, table).split("\n")
+        assert heading.count("|") == line.count("|")
+        assert rows == [] or table.name in {"derived_days", "resource_types"}
+
+
+def test_text_from_outside_is_neither_link_nor_picture_nor_cell() -> None:
+    made = history("![x](https://evil.example/p.png)|<img src=x>\n`a`")
+    cell = preview(made.connection, PIPELINES).split("\n")[2].split(" | ")[0]
+    assert cell == (
+        "| [!\\[x\\](https://evil.example/p.png) \\<img sr…](https://buildkite.com/acme/web)"
+    )
+
+
+def test_an_address_that_is_none_is_no_link() -> None:
+    for url in ("javascript:alert(1)", "https://x.example/) ![](https://evil.example", "", " "):
+        shown = preview(history(url=url).connection, PIPELINES)
+        assert shown.split("\n")[2].startswith("| web |")
+
+
+def test_people_are_shown_without_their_addresses_and_ids_only_where_no_slug_tells() -> None:
+    connection = History().connection
+    members = preview(connection, ORGANIZATION_MEMBERS).split("\n")[0]
+    assert "email" not in members
+    assert "user_id" in preview(connection, TEAM_MEMBERS).split("\n")[0]
+    assert "_id" not in preview(connection, BUILDS).split("\n")[0]
