@@ -10,7 +10,7 @@ NOTEBOOKS_run := notebooks/ci_health.py notebooks/access_review.py
 NOTEBOOKS_edit := notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev notebook test bench soak lint format clean
+.PHONY: help demo dev notebook test bench soak lint format docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ lint: $(READY) ## Check style, types and the lock file
 format: $(READY) ## Format the code
 	@$(RUN)/ruff check --fix
 	@$(RUN)/ruff format
+
+docs: $(READY) ## Write docs/tables.md anew
+	@$(RUN)/python -m buildkite_assets.data_dictionary > docs/tables.md
 
 clean: ## Remove everything that the other targets made, the demo's data included
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist .dagster-demo

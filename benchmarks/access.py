@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.rules import Rules
 from buildkite_assets.tables import (
     ORGANIZATION_MEMBERS,
     TEAM_MEMBERS,
@@ -97,7 +98,7 @@ def main() -> None:
         for table in in_order(derived_tables()):
             if table.group == "access":
                 started_at = time.perf_counter()
-                derive_whole(connection, table, derived_tables(), {})
+                derive_whole(connection, table, derived_tables(), Rules().parameters())
                 seconds = time.perf_counter() - started_at
                 total_seconds += seconds
                 rows = count_rows(connection, table)

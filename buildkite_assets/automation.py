@@ -1,14 +1,71 @@
-"""Schedules, all stopped until they are switched on in the UI."""
+"""Schedules, and how derived tables follow; all stopped until it is switched on in the UI."""
+
+from datetime import date, timedelta
 
 import dagster as dg
 
+from buildkite_assets.assets.specs import asset_key
+from buildkite_assets.partitions import first_day, range_tags
+from buildkite_assets.session import Session
+from buildkite_assets.settings import Settings
+from buildkite_assets.tables import BUILDS, JOBS
+from buildkite_assets.warehouse import connect
+from buildkite_assets.warehouse.ledger import organization_ids, unread_days
+
 CHANGES_JOB = "changes_job"
+BUILDS_JOB = "builds_job"
+ACCESS_JOB = "catalog_and_access_job"
+CHECKS_JOB = "checks_job"
 
 SETTLE_AGES_DAYS = [2, 7, 30]
 """When a day is read again in full: after most retries, after long blocks, before it is gone."""
 
+Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
 
-SCHEDULES = [
+_LOOK_BACK = timedelta(days=7)
+
+# A catalog that was listed anew asks for nothing: most often nothing in it has changed, and where
+# it has, `lagging_days` knows.
+_CATALOG = dg.AssetSelection.groups("catalog")
+_BUILDS = dg.AssetSelection.assets(asset_key(BUILDS), asset_key(JOBS))
+
+
+@dg.schedule(
+    name="today",
+    job_name=BUILDS_JOB,
+    cron_schedule="5 * * * *",
+    execution_timezone="UTC",
+    description=(
+        "Every hour: read today in full, and those of the last seven days that are not known. "
+        "Costs about one request per 100 builds of these days, and two for each organization. "
+        "Where follow_changes keeps today current, it reads each day once, when it has begun."
+    ),
+)
+def today(
+    context: dg.ScheduleEvaluationContext, session: dg.ResourceParam[Session]
+) -> dg.RunRequest | dg.SkipReason:
+    """Ask for the days that no full read and no feed has brought."""
+    days = days_to_read(session.settings, context.scheduled_execution_time.date())
+    if not days:
+        return dg.SkipReason("All days of the last week are known, and a feed keeps them current.")
+    return dg.RunRequest(tags=range_tags(days[0], days[-1]))
+
+
+def days_to_read(settings: Settings, last: date) -> list[date]:
+    """The days of the week up to `last` that are to be read in full, as far as is published.
+
+    Raises:
+        WarehouseError: the published file cannot be read.
+    """
+    first = max(first_day(settings), last - _LOOK_BACK)
+    if not settings.warehouse.exists():
+        return [first, last]
+    with connect(settings.warehouse) as connection:
+        organizations = organization_ids(connection, settings.organizations)
+        return unread_days(connection, organizations, first, last)
+
+
+SCHEDULES: list[dg.ScheduleDefinition] = [
     dg.ScheduleDefinition(
         name="follow_changes",
         job_name=CHANGES_JOB,
@@ -19,6 +76,7 @@ SCHEDULES = [
             "organization when nothing happened, and one more per 100 changed builds."
         ),
     ),
+    today,
     dg.ScheduleDefinition(
         name="settle",
         job_name=CHANGES_JOB,
@@ -31,4 +89,70 @@ SCHEDULES = [
             "days; what the feed missed goes to late_changes, what vanished is marked."
         ),
     ),
+    dg.ScheduleDefinition(
+        name="access",
+        job_name=ACCESS_JOB,
+        cron_schedule="40 */6 * * *",
+        execution_timezone="UTC",
+        description=(
+            "Every 6 hours: list pipelines, clusters and queues, and take a snapshot of members, "
+            "teams and what teams may do. Costs two requests per team and one per cluster, about "
+            "8 for each organization, and one more per further 100 rows of a list."
+        ),
+    ),
+    dg.ScheduleDefinition(
+        name="checks",
+        job_name=CHECKS_JOB,
+        cron_schedule="20 * * * *",
+        execution_timezone="UTC",
+        description=(
+            "Every hour: all checks that read the published file alone, without materializing "
+            "anything. Costs no requests."
+        ),
+    ),
 ]
+
+
+def follow_days() -> Condition:
+    """When days of a table recomputed by day are asked for: those whose builds have changed."""
+    return _follow(_CATALOG) & ~dg.AutomationCondition.any_deps_missing().ignore(_CATALOG)
+
+
+def follow_all(*, is_behind_days: bool) -> Condition:
+    """When a table recomputed whole is asked for; days that were never read do not hold it back.
+
+    Args:
+        is_behind_days: whether it is made of tables recomputed by day, at whatever distance. Those
+            follow builds and jobs first, so that it waits for them even if it reads these itself.
+    """
+    return _follow(_CATALOG | _BUILDS if is_behind_days else _CATALOG)
+
+
+def _follow(ignored: dg.AssetSelection) -> Condition:
+    """An input that is not ignored has changed, and nobody is at work on it.
+
+    Dagster's own `eager` forgets a change that it sees together with the end of what it asked for
+    before. Here a change counts until a request or a materialization that came after it: the two
+    are compared by their times, which works as long as neither side is combined with others.
+    """
+    changed = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
+    is_behind = changed.since(dg.AutomationCondition.newly_requested()) & changed.since(
+        dg.AutomationCondition.newly_updated()
+    )
+    with_inputs = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
+    return (
+        (is_behind | with_inputs)
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    ).ignore(ignored)
+
+
+DERIVE = dg.AutomationConditionSensorDefinition(
+    name="derive",
+    target=dg.AssetSelection.all(),
+    description=(
+        "Every 30 seconds: look which days of builds have changed, recompute the derived tables "
+        "of these days, then those that look across days. Costs no requests, and the CPU of "
+        "what is recomputed."
+    ),
+)

@@ -1,4 +1,4 @@
-"""The command line: `buildkite-assets demo`, `sync`, `check`, `dev`, `export` and `sandbox`."""
+"""The command line: `demo`, `sync`, `check`, `dev`, `export`, `purge` and `sandbox`."""
 
 import os
 import subprocess
@@ -13,9 +13,9 @@ import dagster as dg
 import stamina.instrumentation
 from rich.console import Console
 
+from buildkite_assets.assets.failures import EXPECTED
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.connection import check_connection, to_json
-from buildkite_assets.buildkite.errors import BuildkiteError
 from buildkite_assets.demo import (
     DAGSTER_HOME,
     ORGANIZATION,
@@ -26,6 +26,7 @@ from buildkite_assets.demo import (
 from buildkite_assets.export.commands import export
 from buildkite_assets.export.review import export_review
 from buildkite_assets.partitions import first_day
+from buildkite_assets.purging import purge
 from buildkite_assets.report.page import report_path
 from buildkite_assets.runs import (
     fail_orphaned_runs,
@@ -40,15 +41,18 @@ from buildkite_assets.runs import (
 )
 from buildkite_assets.sandbox import run as run_sandbox
 from buildkite_assets.session import Session
-from buildkite_assets.settings import Settings, SettingsError
-from buildkite_assets.terminal import connection_table, landed_table, progress_line
-from buildkite_assets.warehouse import WarehouseError
+from buildkite_assets.settings import Settings
+from buildkite_assets.terminal import (
+    automation_table,
+    connection_table,
+    landed_table,
+    progress_line,
+)
 
 _HOME = Path(".dagster")
 _SANDBOX_PORT = 8765
 _UI_PORT = 3000
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
-_EXPECTED = (BuildkiteError, WarehouseError, SettingsError)
 
 
 @click.group()
@@ -145,6 +149,11 @@ def dev(port: int) -> None:
             home = DAGSTER_HOME
             click.echo("BUILDKITE_API_TOKEN is not set: this is the sandbox's organization.")
         environment["DAGSTER_HOME"] = str(prepare_home(home).absolute())
+        environment.setdefault("BUILDKITE_DAGSTER_URL", f"http://localhost:{port}")
+        click.echo(
+            f"Nothing runs by itself until you switch it on, at http://localhost:{port}/automation:"
+        )
+        Console().print(automation_table())
         command = [sys.executable, "-m", "dagster", "dev", "--port", str(port)]
         command += ["--module-name", "buildkite_assets.definitions"]
         sys.exit(subprocess.call(command, env=environment))  # noqa: S603 - a fixed command
@@ -161,6 +170,7 @@ def sandbox(port: int) -> None:
 
 
 main.add_command(export)
+main.add_command(purge)
 
 
 def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
@@ -197,6 +207,6 @@ def _one_line_errors() -> Iterator[None]:
     """What is expected to go wrong becomes one line and exit code 1."""
     try:
         yield
-    except _EXPECTED as error:
+    except EXPECTED as error:
         code = getattr(error, "code", None)
         raise click.ClickException(f"{code}: {error}" if code else str(error)) from None

@@ -20,11 +20,12 @@ A file begins with its header, then comes one SELECT:
 
 Columns, types and meanings stand at least two spaces apart; a key of several columns is separated
 by commas. `Recomputed: whole` is for tables that look across builds. A table recomputed by day has
-a column `day`, and its query reads only the builds of `$from_day` to before `$to_day`.
+a column `day`, and its query reads only the builds of `$from_day` to before `$to_day`. A line
+`Personal: name` names columns that tell who people are, if there are any.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -32,7 +33,8 @@ from buildkite_assets.tables import Column, Table
 
 FOLDER = Path(__file__).parent / "sql"
 
-_GROUPS = {"ci": "metrics", "access": "access"}
+_GROUPS = {"ci": "metrics", "access": "access_review"}
+_GROUP_BY_DAY = "build_details"
 _COLUMN_PARTS = re.compile(r"  (?P<name>[a-z]\w*) {2,}(?P<type>[A-Z].*?) {2,}(?P<meaning>\S.*)")
 _FIRST_CONTINUED = " " * 3
 
@@ -80,7 +82,7 @@ def parse(path: Path, text: str) -> DerivedTable:
     """The table that a SQL file defines.
 
     Args:
-        path: of the file; its name is the table's, its folder tells the group.
+        path: of the file; its name is the table's, its folder tells the group of whole tables.
         text: what stands in it.
 
     Raises:
@@ -104,7 +106,7 @@ class _Header:
     def table(self) -> DerivedTable:
         key_line = self._find("Key:")
         recomputed_line = self._find("Recomputed:")
-        columns = self._columns(self._find("Columns:"))
+        columns = self._columns(self._find("Columns:"), self._personal())
         names = [column.name for column in columns]
         key = tuple(name.strip() for name in self._value(key_line).split(","))
         for name in key:
@@ -123,18 +125,22 @@ class _Header:
             grain=" ".join(grain.split()),
             key=key,
             columns=columns,
-            group=self._group(),
+            group=self._group(recomputed),
             notes=notes.strip(),
             is_daily=recomputed == "by day",
             query=self._query.strip(),
             path=self._path,
         )
 
-    def _group(self) -> str:
+    def _group(self, recomputed: str) -> str:
         folder = self._path.parent.name
         if folder not in _GROUPS:
             raise self._error(0, f"a file lies in one of the folders {', '.join(_GROUPS)}")
-        return _GROUPS[folder]
+        return _GROUP_BY_DAY if recomputed == "by day" else _GROUPS[folder]
+
+    def _personal(self) -> set[str]:
+        lines = [n for n, line in enumerate(self._lines) if line.startswith("Personal:")]
+        return {name.strip() for n in lines for name in self._value(n).split(",")}
 
     def _find(self, word: str) -> int:
         found = [n for n, line in enumerate(self._lines) if line.startswith(word)]
@@ -145,19 +151,24 @@ class _Header:
     def _value(self, line: int) -> str:
         return self._lines[line].partition(":")[2].strip()
 
-    def _columns(self, heading: int) -> tuple[Column, ...]:
+    def _columns(self, heading: int, personal: set[str]) -> tuple[Column, ...]:
         columns: list[Column] = []
         for n, line in enumerate(self._lines[heading + 1 :], heading + 1):
             match = _COLUMN_PARTS.fullmatch(line)
             if match:
-                columns.append(Column(match["name"], match["type"], match["meaning"]))
+                name = match["name"]
+                columns.append(
+                    Column(name, match["type"], match["meaning"], is_name=name in personal)
+                )
             elif columns and line.startswith(_FIRST_CONTINUED):
                 last = columns.pop()
-                columns.append(Column(last.name, last.type, f"{last.meaning} {line.strip()}"))
+                columns.append(replace(last, meaning=f"{last.meaning} {line.strip()}"))
             else:
                 raise self._error(n, "a column is `  name  TYPE  meaning`, two spaces between them")
             if columns[-1].name in [column.name for column in columns[:-1]]:
                 raise self._error(n, f"the column {columns[-1].name!r} stands twice")
+        for name in personal - {column.name for column in columns}:
+            raise self._error(heading, f"the personal {name!r} is none of the columns")
         return tuple(columns)
 
     def _error(self, line: int, message: str) -> DefinitionError:

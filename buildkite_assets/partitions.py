@@ -28,6 +28,14 @@ def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
     return dg.DailyPartitionsDefinition(first_day(settings).isoformat(), end_offset=1)
 
 
+def range_tags(first: date, last: date) -> dict[str, str]:
+    """The tags by which a run is one of all partitions from `first` to `last`."""
+    return {
+        "dagster/asset_partition_range_start": first.isoformat(),
+        "dagster/asset_partition_range_end": last.isoformat(),
+    }
+
+
 def _stored(settings: Settings) -> date | None:
     if not settings.warehouse.exists():
         return None

@@ -20,6 +20,13 @@ application = "shop"              # default: the pipeline's slug
 pipeline = "deploy-*"
 step = "ship"                     # default: every job
 branch = "main"                   # default: every branch
+
+[access]
+most_administrators = 5           # more of them are a finding
+dormant_days = 90                 # access that was not used for as long is a finding
+
+[freshness_hours]                 # older than this is stale, by group of assets
+builds = 26                       # and likewise the others
 """
 
 import re
@@ -39,6 +46,7 @@ _UNKNOWN_KEY = re.compile(r"unknown field `(?P<key>[^`]*)`")
 Weekday = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 TimeOfDay = Annotated[str, msgspec.Meta(pattern=_TIME_OF_DAY)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Hours = Annotated[int, msgspec.Meta(ge=1, le=24 * 366)]
 
 
 class RulesError(Exception):
@@ -85,6 +93,27 @@ class Deployment(_Rule, frozen=True):
     branch: Text = "*"
 
 
+class Access(_Rule, frozen=True):
+    """What findings of access go by."""
+
+    most_administrators: Annotated[int, msgspec.Meta(ge=0)] = 5
+    dormant_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 90
+
+
+class FreshnessHours(_Rule, frozen=True):
+    """For how many hours a table counts as fresh after it was last materialized, by group.
+
+    A day and two hours suits everything that is brought up to date once a day or more often.
+    """
+
+    catalog: Hours = 26
+    builds: Hours = 26
+    build_details: Hours = 26
+    metrics: Hours = 26
+    access: Hours = 26
+    access_review: Hours = 26
+
+
 class Rules(_Rule, frozen=True):
     """All rules."""
 
@@ -93,6 +122,8 @@ class Rules(_Rule, frozen=True):
     working_hours: WorkingHours = WorkingHours()
     prices: tuple[Price, ...] = ()
     deployments: tuple[Deployment, ...] = ()
+    access: Access = Access()
+    freshness_hours: FreshnessHours = FreshnessHours()
 
     def __post_init__(self) -> None:
         try:
@@ -111,6 +142,8 @@ class Rules(_Rule, frozen=True):
             "holidays": list(self.working_hours.holidays),
             "prices": [msgspec.to_builtins(price) for price in self.prices],
             "deployments": [msgspec.to_builtins(rule) for rule in self.deployments],
+            "most_administrators": self.access.most_administrators,
+            "dormant_days": self.access.dormant_days,
         }
 
 

@@ -5,21 +5,22 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 
 import click
 import dagster as dg
 
+from buildkite_assets.assets.failures import ExpectedFailure
 from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.automation import CHANGES_JOB
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
-from buildkite_assets.partitions import first_day
+from buildkite_assets.partitions import first_day, range_tags
 from buildkite_assets.session import Session
+from buildkite_assets.warehouse import ledger
 from buildkite_assets.warehouse.derive import lagging_days, lagging_whole, ranges
-from buildkite_assets.warehouse.ledger import followed_days, organization_ids
 
 _PID = "buildkite_assets/pid"
 _HOST = "buildkite_assets/host"
@@ -97,10 +98,8 @@ def unread_days(session: Session, first: date, last: date) -> list[date]:
         WarehouseError: the warehouse failed.
     """
     with session.warehouse.transaction() as connection:
-        organizations = organization_ids(connection, session.settings.organizations)
-        followed = [followed_days(connection, organization) for organization in organizations]
-    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    return [day for day in days if not all(day in known for known in followed)]
+        organizations = ledger.organization_ids(connection, session.settings.organizations)
+        return ledger.unread_days(connection, organizations, first, last)
 
 
 def run_builds(
@@ -117,7 +116,7 @@ def run_builds(
     start_date = min(first, first_day(session.settings))
     session = replace(session, settings=replace(session.settings, start_date=start_date))
     config = {"ops": {"builds": {"config": {"full": full}}}}
-    _run(session, instance, "builds_job", _range_tags(first, last), config)
+    _run(session, instance, "builds_job", range_tags(first, last), config)
 
 
 def run_derived(session: Session, instance: dg.DagsterInstance) -> bool:
@@ -135,7 +134,7 @@ def run_derived(session: Session, instance: dg.DagsterInstance) -> bool:
             table for table, days in by_day.items() if any(first <= day <= last for day in days)
         ]
         keys = [asset_key(table) for table in lagging]
-        _run(session, instance, "derived_by_day_job", _range_tags(first, last), {}, keys)
+        _run(session, instance, "derived_by_day_job", range_tags(first, last), {}, keys)
     with session.warehouse.transaction() as connection:
         whole = lagging_whole(connection, derived_tables(), session.parameters)
     if whole:
@@ -151,13 +150,6 @@ def run_report(session: Session, instance: dg.DagsterInstance) -> None:
         WarehouseError: the warehouse failed; the old page stays.
     """
     _run(session, instance, "ci_report_job", {}, {})
-
-
-def _range_tags(first: date, last: date) -> dict[str, str]:
-    return {
-        "dagster/asset_partition_range_start": first.isoformat(),
-        "dagster/asset_partition_range_end": last.isoformat(),
-    }
 
 
 def run_changes(session: Session, instance: dg.DagsterInstance) -> None:
@@ -178,15 +170,20 @@ def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
     config: Mapping[str, object],
     selection: Sequence[dg.AssetKey] | None = None,
 ) -> None:
+    # Whoever waits for this run decides whether to begin anew.
+    session = replace(session, patience=replace(session.patience, retries=0))
     shown = dg.Definitions.merge(
         definitions(session), dg.Definitions(loggers={"warnings": _warnings})
     )
-    shown.resolve_job_def(job_name).execute_in_process(
-        instance=instance,
-        asset_selection=selection,
-        run_config={"loggers": {"warnings": {}}, **config},
-        tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
-    )
+    try:
+        shown.resolve_job_def(job_name).execute_in_process(
+            instance=instance,
+            asset_selection=selection,
+            run_config={"loggers": {"warnings": {}}, **config},
+            tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
+        )
+    except ExpectedFailure as failure:
+        raise failure.error from None
 
 
 def _is_alive(pid: int) -> bool:

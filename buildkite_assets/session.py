@@ -12,11 +12,27 @@ from buildkite_assets.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
+class Patience:
+    """How often is tried again what may pass by itself.
+
+    Attributes:
+        attempts: how often a request is sent at most.
+        retries: how often a step that failed is begun anew; what it had committed stays.
+        wait_seconds: how long to wait before the first of these, and twice as long each time.
+    """
+
+    attempts: int = 8
+    retries: int = 3
+    wait_seconds: float = 60
+
+
+@dataclass(frozen=True)
 class Session:
     """One run's way to Buildkite and to the warehouse."""
 
     settings: Settings
     progress: Progress = field(default_factory=Progress)
+    patience: Patience = Patience()
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -26,7 +42,12 @@ class Session:
             SettingsError: no token is set.
         """
         settings = self.settings
-        with Client(settings.api_url, settings.token, rate_share=settings.rate_share) as client:
+        with Client(
+            settings.api_url,
+            settings.token,
+            rate_share=settings.rate_share,
+            attempts=self.patience.attempts,
+        ) as client:
             yield client
 
     @property

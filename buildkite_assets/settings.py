@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from buildkite_assets.rules import Rules, RulesError, read_rules
 
 T = TypeVar("T")
 
 _SECRET_PARTS = re.compile(r"//.*@|[?#].*", re.DOTALL)
-_SECRETS = ("BUILDKITE_API_TOKEN", "BUILDKITE_EMAIL_KEY")
+_SECRETS = ("BUILDKITE_API_TOKEN", "BUILDKITE_EMAIL_KEY", "BUILDKITE_ALERT_WEBHOOK")
 _SHORTEST_KEY = 16
 _RULES = "buildkite_assets.toml"
 _LONGEST_SHOWN = 100
@@ -39,6 +39,8 @@ class Settings:
     meta_data_keys: frozenset[str] | None
     email_key: bytes | None = field(repr=False)
     rules: Rules
+    alert_webhook: str = field(repr=False)
+    dagster_url: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -104,6 +106,13 @@ class Settings:
                 is_hashed=read("BUILDKITE_EMAILS", "plain", "plain or hashed", _is_hashed),
             ),
             rules=_rules(environment.get("BUILDKITE_RULES", "").strip()),
+            alert_webhook=_alert_webhook(environment.get("BUILDKITE_ALERT_WEBHOOK", "").strip()),
+            dagster_url=read(
+                "BUILDKITE_DAGSTER_URL",
+                "",
+                "the http:// or https:// address of Dagster's UI, without user or query",
+                _dagster_url,
+            ),
         )
 
     @property
@@ -120,6 +129,13 @@ class Settings:
                 "which needs none"
             )
         return self.api_token
+
+    def without_secrets(self, text: str) -> str:
+        """A text that is to leave this machine, with every secret of these settings cut out."""
+        key = (self.email_key or b"").decode()
+        for secret in filter(None, (self.api_token, key, self.alert_webhook)):
+            text = text.replace(secret, "…")
+        return text
 
 
 def _shown(value: str, environment: Mapping[str, str]) -> str:
@@ -139,13 +155,44 @@ def _api_token(value: str) -> str:
 
 
 def _api_url(value: str) -> str:
-    url = urlsplit(value)
-    is_safe = url.scheme == "https" or (url.scheme == "http" and url.hostname in _LOOPBACK)
-    is_plain = not ("@" in url.netloc or "?" in value or "#" in value)
-    is_whole = re.fullmatch(r"[a-z0-9.:-]+", url.hostname or "") and url.port != 0
-    if not (is_safe and is_plain and is_whole and value.isprintable() and " " not in value):
+    if not _is_private(_address(value)) or "?" in value:
         raise ValueError
     return value.rstrip("/")
+
+
+def _dagster_url(value: str) -> str:
+    if value and "?" in _address(value).geturl():
+        raise ValueError
+    return value.rstrip("/")
+
+
+def _alert_webhook(value: str) -> str:
+    try:
+        if not value or _is_private(_address(value)):
+            return value
+    except ValueError:
+        pass
+    raise SettingsError(
+        "BUILDKITE_ALERT_WEBHOOK is wrong: it must be an https:// address, or http:// on this "
+        "machine, without user"
+    )
+
+
+def _address(value: str) -> SplitResult:
+    """The parts of an http or https address without user or fragment."""
+    url = urlsplit(value)
+    is_plain = not ("@" in url.netloc or "#" in value)
+    is_whole = re.fullmatch(r"[a-z0-9.:-]+", url.hostname or "") and url.port != 0
+    if not (is_plain and is_whole and value.isprintable() and " " not in value):
+        raise ValueError
+    if url.scheme not in {"http", "https"}:
+        raise ValueError
+    return url
+
+
+def _is_private(url: SplitResult) -> bool:
+    """Whether nobody on the way can read what is sent there."""
+    return url.scheme == "https" or url.hostname in _LOOPBACK
 
 
 def _organizations(value: str) -> tuple[str, ...]:

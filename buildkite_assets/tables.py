@@ -21,6 +21,7 @@ class Column:
         meaning: one line for people; units are named.
         path: where the record has it, dotted; None for what the sync itself adds.
         is_email: whether it is an e-mail address, which a setting can have hashed.
+        is_name: whether it tells otherwise who a person is.
         is_foreign: whether it tells of an agent, user or pipeline as that is now, so that it may
             change without any change of the row's own object.
     """
@@ -30,7 +31,13 @@ class Column:
     meaning: str
     path: str | None = None
     is_email: bool = False
+    is_name: bool = False
     is_foreign: bool = False
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether it is kept out of what Dagster records of runs."""
+        return self.is_email or self.is_name
 
 
 @dataclass(frozen=True)
@@ -212,7 +219,14 @@ BUILDS = Table(
             "The user who started it; NULL for schedules and for people unknown to Buildkite.",
             "creator.id",
         ),
-        Column("creator_name", "VARCHAR", "That user's name.", "creator.name", is_foreign=True),
+        Column(
+            "creator_name",
+            "VARCHAR",
+            "That user's name.",
+            "creator.name",
+            is_name=True,
+            is_foreign=True,
+        ),
         Column(
             "creator_email",
             "VARCHAR",
@@ -226,8 +240,15 @@ BUILDS = Table(
             "VARCHAR",
             "The commit's author by its own word, not verified.",
             "commit_author.username",
+            is_name=True,
         ),
-        Column("author_name", "VARCHAR", "That author's name, not verified.", "commit_author.name"),
+        Column(
+            "author_name",
+            "VARCHAR",
+            "That author's name, not verified.",
+            "commit_author.name",
+            is_name=True,
+        ),
         Column(
             "author_email",
             "VARCHAR",
@@ -443,6 +464,7 @@ JOBS = Table(
             "VARCHAR",
             "That user's name.",
             "unblocked_by.name",
+            is_name=True,
             is_foreign=True,
         ),
         Column("unblocked_at", "TIMESTAMP", "When the block was lifted.", "unblocked_at"),
@@ -518,7 +540,7 @@ ORGANIZATION_MEMBERS = Table(
     (
         ORGANIZATION_ID,
         Column("user_id", "UUID", "The user; one user may be in several organizations.", "id"),
-        Column("name", "VARCHAR", "Their name.", "name"),
+        Column("name", "VARCHAR", "Their name.", "name", is_name=True),
         Column("email", "VARCHAR", "Their e-mail address.", "email", is_email=True),
         Column(
             "role", "VARCHAR", "`ADMIN` or `MEMBER`; NULL where never told.", "role_in_capitals"
@@ -710,9 +732,21 @@ LATE_CHANGES = Table(
     _CHANGE,
 )
 
+PURGED = Table(
+    "purged",
+    "One row per user, e-mail address or pipeline that was purged; what is read later is stripped "
+    "of such people.",
+    ("kind", "id"),
+    (
+        Column("kind", "VARCHAR", "user, email or pipeline."),
+        Column("id", "VARCHAR", "Buildkite's id; of an e-mail address its SHA-256."),
+        Column("purged_at", "TIMESTAMP", "This machine's clock when it was purged."),
+    ),
+)
+
 CATALOG_TABLES = (ORGANIZATIONS, PIPELINES, CLUSTERS, QUEUES)
 ACCESS_TABLES = (ORGANIZATION_MEMBERS, TEAMS, TEAM_MEMBERS, TEAM_PIPELINES)
-LEDGER_TABLES = (REJECTED_BUILDS, SYNC_DAYS, SYNC_FEEDS, DERIVED_DAYS)
+LEDGER_TABLES = (REJECTED_BUILDS, SYNC_DAYS, SYNC_FEEDS, DERIVED_DAYS, PURGED)
 """What the warehouse notes of its own work; tables, but no assets."""
 
 TABLES = (

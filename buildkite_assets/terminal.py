@@ -10,6 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from buildkite_assets.alerts import ALERTS
+from buildkite_assets.automation import DERIVE, SCHEDULES
 from buildkite_assets.buildkite.connection import Connection
 from buildkite_assets.progress import Progress
 from buildkite_assets.warehouse import connect
@@ -81,6 +83,18 @@ def connection_table(connection: Connection) -> Table:
         )
     for window in connection.rate_limits:
         table.add_row("allowance", f"{window.remaining:.0f} of {window.limit:.0f} a minute left")
+    return table
+
+
+def automation_table() -> Table:
+    """What can be switched on in the UI, and what it costs."""
+    table = Table(show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for schedule in SCHEDULES:
+        table.add_row(schedule.name, schedule.description)
+    for sensor in (DERIVE, *ALERTS):
+        table.add_row(sensor.name, sensor.description)
     return table
 
 

@@ -30,6 +30,7 @@ TestAnyHistoryEndsInTheTruth.settings = settings(
 
 
 def test_one_sync_catches_up_with_a_month_that_went_on_changing(tmp_path: Path) -> None:
+    """Trap 4: nothing tells when a build changed, so open, finished and new ones are asked for."""
     story = Story(builds=600, new=60, finished=20, retried=10, unblocked=5, deleted=3)
     # The created and the finished, 10 to a page at first and up to 100, and those now open.
     assert tell(story, tmp_path) <= 12

@@ -1,5 +1,6 @@
 """What Dagster loads: by its own loader, as its configuration files name it."""
 
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -59,6 +60,40 @@ def test_every_table_is_an_asset_that_says_what_a_row_is(tmp_path: Path) -> None
         assert all(column.description for column in spec.metadata["dagster/column_schema"].columns)
 
 
+def test_nothing_runs_by_itself_and_all_that_could_says_what_it_costs(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"BUILDKITE_WAREHOUSE": str(tmp_path / "w.duckdb")})
+    repository = definitions(Session(settings)).get_repository_def()
+    switches = {switch.name: switch for switch in repository.schedule_defs}
+    assert switches.keys() == {"follow_changes", "today", "settle", "access", "checks"}
+    for schedule in switches.values():
+        assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+        assert re.search(r"\bCosts? .*requests?\b", schedule.description or "", re.DOTALL)
+        assert repository.has_job(schedule.job_name)
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "derive",
+        "alert_on_failed_runs",
+        "alert_on_failed_checks",
+    }
+    for sensor in repository.sensor_defs:
+        assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
+        assert "Costs no requests" in (sensor.description or "")
+
+
+def test_every_asset_is_fresh_for_as_long_as_the_rules_say_of_its_group(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[freshness_hours]\nbuilds = 3\naccess = 48\n")
+    settings = Settings.from_environment(
+        {"BUILDKITE_WAREHOUSE": str(tmp_path / "w.duckdb"), "BUILDKITE_RULES": str(rules)}
+    )
+    hours = {"catalog": 26, "builds": 3, "access": 48, "metrics": 26}
+    specs = definitions(Session(settings)).resolve_all_asset_specs()
+    assert {spec.group_name for spec in specs} == hours.keys()
+    for spec in specs:
+        assert spec.freshness_policy == dg.FreshnessPolicy.time_window(
+            fail_window=timedelta(hours=hours[spec.group_name or ""])
+        )
+
+
 def test_the_workspace_file_is_valid_for_dagster(tmp_path: Path) -> None:
     said = dagster(
         *("definitions", "validate", "--workspace", "workspace.yaml"),
@@ -80,7 +115,9 @@ def test_the_file_for_dagster_plus_names_the_same_code_location() -> None:
 
 def test_the_instance_settings_are_the_same_in_the_project_and_in_the_package() -> None:
     settings = yaml.safe_load((PROJECT / "dagster.yaml").read_text())
-    assert settings == {"telemetry": {"enabled": False}, "run_monitoring": {"enabled": True}}
+    assert not settings["telemetry"]["enabled"]
+    assert not settings["nux"]["enabled"]
+    assert settings["run_monitoring"]["enabled"]
     packaged = (PROJECT / "buildkite_assets" / "dagster.yaml").read_text()
     assert packaged == (PROJECT / "dagster.yaml").read_text()
 

@@ -11,6 +11,7 @@ from buildkite_assets.settings import Settings, SettingsError
 
 TOKEN = "bkua_Secret0123456789"
 KEY = "a-key-of-enough-characters"
+WEBHOOK = "https://hooks.slack.example/services/T0/B0/hunter2"
 
 
 def read(**environment: str) -> Settings:
@@ -46,19 +47,28 @@ def test_defaults() -> None:
         meta_data_keys=None,
         email_key=None,
         rules=Rules(),
+        alert_webhook="",
+        dagster_url="",
     )
 
 
 def test_blank_is_as_good_as_unset() -> None:
     names = ["api_token", "api_url", "organizations", "start_date", "warehouse", "file_mode"]
-    names += ["rate_share", "meta_data", "emails", "email_key"]
+    names += ["rate_share", "meta_data", "emails", "email_key", "alert_webhook", "dagster_url"]
     assert read(**dict.fromkeys(names, "  ")) == read()
 
 
 def test_secrets_are_not_in_the_repr() -> None:
-    settings = read(api_token=TOKEN, emails="hashed", email_key=KEY)
-    assert TOKEN not in repr(settings)
-    assert KEY not in repr(settings)
+    settings = read(api_token=TOKEN, emails="hashed", email_key=KEY, alert_webhook=WEBHOOK)
+    for secret in (TOKEN, KEY, WEBHOOK):
+        assert secret not in repr(settings)
+
+
+def test_secrets_are_cut_out_of_what_leaves_the_machine() -> None:
+    settings = read(api_token=TOKEN, emails="hashed", email_key=KEY, alert_webhook=WEBHOOK)
+    said = f"no {TOKEN}, no {KEY}, no {WEBHOOK}, no {TOKEN}"
+    assert settings.without_secrets(said) == "no …, no …, no …, no …"
+    assert read().without_secrets(said) == said
 
 
 # Token
@@ -239,3 +249,51 @@ def test_another_choice_for_emails_is_refused(value: str) -> None:
     message = refusal(emails=value, email_key=KEY)
     assert message.startswith("BUILDKITE_EMAILS=")
     assert message.endswith("is wrong: plain or hashed")
+
+
+# Alerts
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        WEBHOOK,
+        "https://chat.example:8443/hooks/abc?token=x",
+        "http://127.0.0.1:8065/hooks/abc",
+        "http://localhost/hooks/abc",
+    ],
+)
+def test_a_webhook_is_https_or_of_this_machine(value: str) -> None:
+    assert read(alert_webhook=f" {value} ").alert_webhook == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "hunter2",
+        "http://hooks.slack.example/services/hunter2",
+        "ftp://localhost/hunter2",
+        "https:///hunter2",
+        "https://me:hunter2@hooks.slack.example/",
+        "https://hooks.slack.example/hunter2#x",
+        "https://hooks.slack.example/hunt er2/hunter2",
+        "https://[::1/hunter2",
+    ],
+)
+def test_another_webhook_is_refused_without_showing_it(value: str) -> None:
+    assert refusal(alert_webhook=value) == (
+        "BUILDKITE_ALERT_WEBHOOK is wrong: it must be an https:// address, or http:// on this "
+        "machine, without user"
+    )
+
+
+def test_a_webhook_that_strayed_into_another_setting_is_not_shown() -> None:
+    assert "hooks" not in refusal(rate_share=WEBHOOK, alert_webhook=WEBHOOK)
+
+
+def test_the_address_of_the_ui_is_one_that_people_open() -> None:
+    assert read(dagster_url="http://dagster.internal:3000/").dagster_url == (
+        "http://dagster.internal:3000"
+    )
+    for wrong in ("dagster:3000", "https://me:hunter2@d.example", "https://d.example/?a=b"):
+        assert refusal(dagster_url=wrong).startswith("BUILDKITE_DAGSTER_URL=")

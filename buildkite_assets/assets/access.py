@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from buildkite_assets.assets.events import whole_table
+from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key, table_spec
 from buildkite_assets.buildkite.access import AccessSnapshot, read_access, token_in_use
 from buildkite_assets.buildkite.errors import InvalidPermissionsError, MissingScopeError
@@ -29,13 +30,14 @@ _GROUP = "access"
 @dg.multi_asset(
     name="access",
     specs=[
-        table_spec(ACCESS_SYNCS, group=_GROUP, deps=(ORGANIZATIONS,)),
+        table_spec(ACCESS_SYNCS, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
         *(
-            table_spec(table, group=_GROUP, deps=(ORGANIZATIONS,), is_skippable=True)
+            table_spec(table, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,), is_skippable=True)
             for table in ACCESS_TABLES
         ),
     ],
 )
+@told_in_one_line
 def access(
     context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
 ) -> Iterator[dg.MaterializeResult[None]]:

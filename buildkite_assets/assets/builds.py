@@ -8,6 +8,7 @@ import dagster as dg
 
 from buildkite_assets.assets.changes import follow_changes
 from buildkite_assets.assets.events import day_metadata, log_day, warn_of_missing_scope
+from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key, table_spec
 from buildkite_assets.days import Source, open_sources, read_days
 from buildkite_assets.partitions import first_day
@@ -33,12 +34,13 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
     @dg.multi_asset(
         name="builds",
         specs=[
-            table_spec(BUILDS, group=_GROUP, deps=(ORGANIZATIONS,)),
-            table_spec(JOBS, group=_GROUP, deps=(ORGANIZATIONS,)),
+            table_spec(BUILDS, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
+            table_spec(JOBS, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
         ],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
+    @told_in_one_line
     def builds(
         context: dg.AssetExecutionContext,
         session: dg.ResourceParam[Session],

@@ -11,6 +11,7 @@ import dagster as dg
 import pyarrow as pa
 
 from buildkite_assets.assets.events import whole_table
+from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key, table_spec
 from buildkite_assets.buildkite.access import administers, token_in_use
 from buildkite_assets.buildkite.client import Client, Response
@@ -50,13 +51,16 @@ class Listed:
 @dg.multi_asset(
     name="catalog",
     specs=[
-        table_spec(ORGANIZATIONS, group=_GROUP),
-        table_spec(PIPELINES, group=_GROUP, deps=(ORGANIZATIONS,), is_skippable=True),
-        table_spec(CLUSTERS, group=_GROUP, deps=(ORGANIZATIONS,), is_skippable=True),
-        table_spec(QUEUES, group=_GROUP, deps=(CLUSTERS,), is_skippable=True),
+        table_spec(ORGANIZATIONS, group=_GROUP, code=__file__),
+        table_spec(
+            PIPELINES, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,), is_skippable=True
+        ),
+        table_spec(CLUSTERS, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,), is_skippable=True),
+        table_spec(QUEUES, group=_GROUP, code=__file__, deps=(CLUSTERS,), is_skippable=True),
     ],
     can_subset=True,
 )
+@told_in_one_line
 def catalog(
     context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
 ) -> Iterator[dg.MaterializeResult[None]]:

@@ -12,6 +12,7 @@ from buildkite_assets.assets.events import (
     warn_of_missing_scope,
     whole_table,
 )
+from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import table_spec
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.organizations import visible_organizations
@@ -34,10 +35,11 @@ class ChangesConfig(dg.Config):
 @dg.multi_asset(
     name="build_changes",
     specs=[
-        table_spec(BUILD_CHANGES, group=_GROUP, deps=(ORGANIZATIONS,)),
-        table_spec(LATE_CHANGES, group=_GROUP, deps=(ORGANIZATIONS,)),
+        table_spec(BUILD_CHANGES, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
+        table_spec(LATE_CHANGES, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
     ],
 )
+@told_in_one_line
 def build_changes(
     context: dg.AssetExecutionContext, session: dg.ResourceParam[Session], config: ChangesConfig
 ) -> Iterator[dg.MaterializeResult[None]]:

@@ -6,10 +6,13 @@ from datetime import date
 import dagster as dg
 
 from buildkite_assets.assets.events import whole_table
-from buildkite_assets.assets.specs import PREFIX, asset_key, column_schema
-from buildkite_assets.derived_tables import FOLDER, DerivedTable, derived_tables
+from buildkite_assets.assets.failures import told_in_one_line
+from buildkite_assets.assets.lineage import asset_table, column_lineage
+from buildkite_assets.assets.specs import asset_key, code_references, column_schema
+from buildkite_assets.automation import Condition, follow_all, follow_days
+from buildkite_assets.derived_tables import DerivedTable, derived_tables
 from buildkite_assets.session import Session
-from buildkite_assets.tables import LEDGER_TABLES
+from buildkite_assets.warehouse import atomic
 from buildkite_assets.warehouse.derive import (
     count_by_day,
     derive_days,
@@ -19,23 +22,6 @@ from buildkite_assets.warehouse.derive import (
 )
 
 _OWNER = "team:platform"
-_LEDGERS = {table.name for table in LEDGER_TABLES}
-_CATALOG = dg.AssetSelection.groups("catalog")
-
-# A change upstream asks for exactly the days that it touched. A catalog that was listed anew asks
-# for none: most often nothing in it has changed, and where it has, `lagging_days` knows.
-_FOLLOW_DAYS = (
-    dg.AutomationCondition.eager()
-    .without(dg.AutomationCondition.in_latest_time_window())
-    .ignore(_CATALOG)
-)
-# Days that were never read must not hold back what is computed from all the others.
-_FOLLOW_ALL = (
-    dg.AutomationCondition.eager()
-    .without(dg.AutomationCondition.in_latest_time_window())
-    .without(~dg.AutomationCondition.any_deps_missing())
-    .ignore(_CATALOG)
-)
 
 
 def derived_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -47,7 +33,7 @@ def derived_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDe
     tables = in_order(derived_tables())
     by_day = [table for table in tables if table.is_daily]
     whole = [table for table in tables if not table.is_daily]
-    return [_by_day(by_day, partitions), *([_whole(whole)] if whole else [])]
+    return [_by_day(by_day, partitions), *([_whole(whole, by_day)] if whole else [])]
 
 
 def _by_day(
@@ -55,11 +41,12 @@ def _by_day(
 ) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="derived_by_day",
-        specs=[_spec(table, _FOLLOW_DAYS) for table in tables],
+        specs=[_spec(table, follow_days()) for table in tables],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
     )
+    @told_in_one_line
     def derived_by_day(
         context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
     ) -> Iterator[dg.MaterializeResult[None]]:
@@ -88,20 +75,32 @@ def _by_day(
     return derived_by_day
 
 
-def _whole(tables: Sequence[DerivedTable]) -> dg.AssetsDefinition:
+def _whole(tables: Sequence[DerivedTable], by_day: Sequence[DerivedTable]) -> dg.AssetsDefinition:
+    behind_days = {table.name for table in by_day}
+    for table in tables:
+        if not behind_days.isdisjoint(inputs(table)):
+            behind_days.add(table.name)
+
     @dg.multi_asset(
         name="derived_whole",
-        specs=[_spec(table, _FOLLOW_ALL) for table in tables],
+        specs=[
+            _spec(table, follow_all(is_behind_days=table.name in behind_days)) for table in tables
+        ],
         can_subset=True,
     )
+    @told_in_one_line
     def derived_whole(
         context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Recompute tables that look across builds."""
+        # Altair takes half a second, which only those shall pay who draw.
+        from buildkite_assets.assets.plots import plots  # noqa: PLC0415
+
         for table in _selected(context, tables):
-            with session.warehouse.transaction() as connection:
-                derive_whole(connection, table, derived_tables(), session.parameters)
-                result = whole_table(connection, table)
+            with session.warehouse.connection() as connection:
+                with atomic(connection):
+                    derive_whole(connection, table, derived_tables(), session.parameters)
+                result = whole_table(connection, table, **plots(context, connection, table))
             yield result
         session.warehouse.publish()
 
@@ -114,26 +113,20 @@ def _selected(
     return [table for table in tables if asset_key(table) in context.selected_asset_keys]
 
 
-def _source_key(name: str) -> dg.AssetKey:
-    """The key of the asset that fills a table: a snapshot fills present and history at once."""
-    return dg.AssetKey([PREFIX, name.removesuffix("_history")])
-
-
-def _spec(
-    table: DerivedTable, automation_condition: dg.AutomationCondition[dg.AssetKey]
-) -> dg.AssetSpec:
+def _spec(table: DerivedTable, automation_condition: Condition) -> dg.AssetSpec:
     return dg.AssetSpec(
         asset_key(table),
         description=table.description,
         group_name=table.group,
-        deps=sorted({_source_key(name) for name in inputs(table) if name not in _LEDGERS}),
+        deps=sorted({asset_key(source) for name in inputs(table) if (source := asset_table(name))}),
         owners=[_OWNER],
         kinds={"duckdb", "sql"},
         automation_condition=automation_condition,
         metadata={
             "dagster/table_name": table.name,
             "dagster/column_schema": column_schema(table),
-            "file": str(table.path.relative_to(FOLDER.parent)),
+            "dagster/column_lineage": column_lineage(table),
+            "dagster/code_references": code_references(str(table.path), __file__),
             "query": dg.MetadataValue.md(f"```sql\n{table.query}\n```"),
         },
     )

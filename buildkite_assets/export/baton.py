@@ -1,7 +1,8 @@
 """What `baton resources`, `baton entitlements` and `baton grants` print, and Baton's CSV.
 
-The JSON is protojson of the messages in baton-sdk's `proto/baton/v1/outputs.proto`, the CSV that of
-`baton export csv`. In Baton's terms each organization is a sync of its own, so each has a folder.
+The JSON is protojson of the messages in baton-sdk's `proto/baton/v1/outputs.proto`, the CSV what
+`baton export csv` (baton-sdk's `cmd/baton/csv.go`) makes of the same messages. In Baton's terms
+each organization is a sync of its own, so each has a folder.
 """
 
 import csv
@@ -12,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from buildkite_assets.export.spreadsheets import as_text
 from buildkite_assets.warehouse import connect
 
 Message = dict[str, Any]
@@ -115,28 +117,43 @@ def _type(row: Message) -> Message:
 
 
 def _resource(row: Message) -> Message:
-    annotations: list[Message] = []
+    resource = {
+        "id": {"resourceType": row["resource_type_id"], "resource": row["resource_id"]},
+        "displayName": row["display_name"],
+    }
     if row["resource_type_id"] == "user":
-        emails = [{"address": row["email"], "isPrimary": True}] if row["email"] else []
-        annotations.append(
-            _filled(
-                {
-                    "@type": f"{_TYPE}UserTrait",
-                    "emails": emails,
-                    "status": {} if row["is_placeholder"] else {"status": "STATUS_ENABLED"},
-                    "login": row["email"],
-                }
-            )
-        )
+        resource |= _user(row)
     elif row["resource_type_id"] == "team":
-        annotations.append({"@type": f"{_TYPE}GroupTrait"})
-    return _filled(
-        {
-            "id": {"resourceType": row["resource_type_id"], "resource": row["resource_id"]},
-            "displayName": row["display_name"],
-            "annotations": annotations,
-        }
-    )
+        resource["annotations"] = [{"@type": f"{_TYPE}GroupTrait"}]
+    return resource
+
+
+def _user(row: Message) -> Message:
+    """What makes a resource a user: the trait, and beside it what newer readers look for there.
+
+    Who is in no list of members has a status that is not known, which protojson writes as `{}`.
+    A hashed e-mail address is a login, but no e-mail address in the sense of the message.
+    """
+    is_known, email = not row["is_placeholder"], row["email"] or ""
+    emails = [{"address": email, "isPrimary": True}] if "@" in email else []
+    profile = {"user_id": row["resource_id"], **(_names(row["display_name"]) if is_known else {})}
+    trait = {
+        "@type": f"{_TYPE}UserTrait",
+        **_filled({"emails": emails, "login": email}),
+        "status": {"status": "STATUS_ENABLED"} if is_known else {},
+        "profile": profile,
+    }
+    return {
+        "annotations": [trait],
+        "profile": profile,
+        "status": {"status": "RESOURCE_STATUS_ENABLED"} if is_known else {},
+    }
+
+
+def _names(name: str) -> dict[str, str]:
+    """The last word as the last name: Buildkite keeps names whole, Baton's CSV wants two."""
+    first, _, last = name.strip().rpartition(" ")
+    return {"first_name": first, "last_name": last} if first else {"first_name": last}
 
 
 def _entitlement(row: Message, sync: _Sync) -> Message:
@@ -191,13 +208,13 @@ def _grant_output(row: Message, sync: _Sync) -> Message:
         )
     if row["is_derived"]:
         annotations.append({"@type": f"{_TYPE}GrantImmutable"})
-    sources: Message = {source: {} for source in row["sources"] or []}
+    # As Baton's own, a grant names its entitlement and its principal; both stand beside it in full.
     grant = _filled(
         {
-            "entitlement": entitlement,
-            "principal": principal,
+            "entitlement": {"resource": entitlement["resource"], "id": entitlement["id"]},
+            "principal": {"id": principal["id"]},
             "id": row["external_id"],
-            "sources": {"sources": sources} if sources else {},
+            "sources": _sources(row),
             "annotations": annotations,
         }
     )
@@ -208,6 +225,12 @@ def _grant_output(row: Message, sync: _Sync) -> Message:
         "resourceType": sync.types[row["resource_type_id"]],
         "principal": principal,
     }
+
+
+def _sources(row: Message) -> Message:
+    """The entitlements that a derived grant follows from, all of them granted directly."""
+    sources = {source: {"isDirect": True} for source in row["sources"] or []}
+    return {"sources": sources} if sources else {}
 
 
 def _principal_id(row: Message) -> str:
@@ -230,36 +253,39 @@ def _write_json(path: Path, name: str, outputs: Iterable[Message]) -> None:
 
 
 def _write_csv(path: Path, sync: _Sync, grants: Iterable[Message]) -> None:
-    """Write users, entitlements, and the grants that users hold."""
+    """Write users, entitlements, and the grants that users hold; the latter tell of no status."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, CSV_HEADER, restval="")
+        writer = csv.DictWriter(file, CSV_HEADER, restval="", lineterminator="\n")
+
+        def write(kind: str, cells: dict[str, str]) -> None:
+            writer.writerow({"Type": kind} | {name: as_text(cell) for name, cell in cells.items()})
+
         writer.writeheader()
         for resource in sync.resources.values():
             if resource["id"]["resourceType"] == "user":
-                writer.writerow({"Type": "Identity", **_identity(resource)})
+                write("Identity", {**_person_cells(resource), "User Status": _status(resource)})
         for entitlement in sync.entitlements.values():
-            writer.writerow({"Type": "Entitlement", **_entitlement_cells(entitlement)})
+            write("Entitlement", _entitlement_cells(entitlement))
         for row in grants:
             if row["principal_resource_type_id"] == "user":
-                writer.writerow(
-                    {
-                        "Type": "Grant",
-                        **_identity(sync.resources[_principal_id(row)]),
-                        **_entitlement_cells(sync.entitlements[row["entitlement_id"]]),
-                    }
+                person = _person_cells(sync.resources[_principal_id(row)])
+                write(
+                    "Grant", person | _entitlement_cells(sync.entitlements[row["entitlement_id"]])
                 )
 
 
-def _identity(user: Message) -> dict[str, str]:
-    first, _, last = user["displayName"].rpartition(" ")
+def _person_cells(user: Message) -> dict[str, str]:
     [trait] = user["annotations"]
     return {
-        "Last Name": last,
-        "First Name": first,
-        "User ID": user["id"]["resource"],
-        "User Status": trait.get("status", {}).get("status", "STATUS_UNSPECIFIED"),
-        "Email Address": trait.get("login", ""),
+        "Last Name": user["profile"].get("last_name", ""),
+        "First Name": user["profile"].get("first_name", ""),
+        "User ID": user["profile"]["user_id"],
+        "Email Address": trait["emails"][0]["address"] if "emails" in trait else "",
     }
+
+
+def _status(user: Message) -> str:
+    return "Enabled" if user["status"] else "Unknown"
 
 
 def _entitlement_cells(entitlement: Message) -> dict[str, str]:

@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
+from buildkite_assets.export.spreadsheets import as_text
 from buildkite_assets.warehouse import WarehouseError, connect
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 _SNAPSHOT = """
 SELECT organizations.organization_id::VARCHAR AS organization_id, slug, started_at, ended_at,
@@ -131,15 +130,9 @@ def _write(
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows([_cell(value) for value in row] for row in rows)
+        writer.writerows([as_text(value) for value in row] for row in rows)
     return {
         "name": name,
         "rows": len(rows),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-
-
-def _cell(value: object) -> str:
-    """The value as text that no spreadsheet takes for a formula."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -11,7 +11,7 @@ from buildkite_assets.figures.build_outcomes import build_outcomes
 from buildkite_assets.figures.cost_by_team import cost_by_team
 from buildkite_assets.figures.flaky_steps import flaky_steps
 from buildkite_assets.figures.main_strip import main_strip
-from buildkite_assets.figures.pictures import png, svg
+from buildkite_assets.figures.pictures import png, svg, webp
 from buildkite_assets.figures.queue_wait_heatmap import queue_wait_heatmap
 from buildkite_assets.figures.theme import Figure
 from buildkite_assets.figures.time_decomposition import time_decomposition
@@ -28,4 +28,5 @@ __all__ = [
     "queue_wait_heatmap",
     "svg",
     "time_decomposition",
+    "webp",
 ]

@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from buildkite_assets.figures.reading import read
+from buildkite_assets.figures.reading import named, read
 from buildkite_assets.figures.theme import CANCELED, QUEUE, RUN, WIDTH, Figure, finished, no_data
 from buildkite_assets.warehouse import Connection
 
@@ -55,7 +55,7 @@ def active_durations(
     rows = read(connection, _QUERY, days=days, pipeline=pipeline, pipelines=_PIPELINES)
     if rows.is_empty():
         return no_data(_TITLE)
-    parts = rows.partition_by("pipeline")
+    parts = rows.with_columns(pipeline=named(rows, "pipeline_slug")).partition_by("pipeline")
     panels = [_panel(part, is_last=part is parts[-1]) for part in parts]
     figure = alt.vconcat(*panels, spacing=6).resolve_scale(x="shared")
     return finished(

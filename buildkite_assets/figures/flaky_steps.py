@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from buildkite_assets.figures.reading import read
+from buildkite_assets.figures.reading import named, read
 from buildkite_assets.figures.theme import FAILED, WIDTH, Figure, finished, no_data
 from buildkite_assets.warehouse import Connection
 
@@ -41,7 +41,7 @@ def flaky_steps(connection: Connection, *, pipeline: str | None = None) -> Figur
     rows = read(connection, _QUERY, pipeline=pipeline, steps=_STEPS)
     if rows.is_empty():
         return no_data(_TITLE, "no flaky step is known")
-    rows = rows.with_columns(
+    rows = rows.with_columns(pipeline=named(rows, "pipeline_slug")).with_columns(
         label=pl.format("{} · {}", "pipeline", "step"),
         rate=pl.format("{}% of {} jobs", (pl.col("flake_rate") * 100).round(1), pl.col("jobs")),
     )

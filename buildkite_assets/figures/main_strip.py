@@ -2,7 +2,7 @@
 
 import altair as alt
 
-from buildkite_assets.figures.reading import read
+from buildkite_assets.figures.reading import named, read
 from buildkite_assets.figures.theme import FAILED, PASSED, WIDTH, Figure, colours, finished, no_data
 from buildkite_assets.warehouse import Connection
 
@@ -56,6 +56,7 @@ def main_strip(connection: Connection, *, days: int = 14, pipeline: str | None =
     )
     if rows.is_empty():
         return no_data(_TITLE)
+    rows = rows.with_columns(pipeline=named(rows, "pipeline_slug"))
     base = alt.Chart(rows).encode(
         x=alt.X("created_at:T", title=None, scale=alt.Scale(type="utc")),
         y=alt.Y("pipeline:N", title=None, axis=alt.Axis(domain=False, ticks=False)),
@@ -63,7 +64,7 @@ def main_strip(connection: Connection, *, days: int = 14, pipeline: str | None =
         tooltip=["pipeline", "number", "created_at", "kind"],
     )
     marks = [
-        base.transform_filter(alt.datum.kind == kind).mark_tick(thickness=2, size=size)
+        base.transform_filter(alt.datum.kind == kind).mark_tick(thickness=2, size=size, opacity=1)
         for kind, size in _LENGTHS.items()
     ]
     strip = alt.layer(*marks).properties(width=WIDTH, height=alt.Step(28))

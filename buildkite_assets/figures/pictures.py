@@ -1,8 +1,10 @@
 """Figures as pictures, made without a browser and without a network."""
 
+from io import BytesIO
 from typing import Any
 
 import vl_convert
+from PIL import Image
 
 from buildkite_assets.figures.theme import Figure
 
@@ -21,6 +23,13 @@ def png(figure: Figure, *, scale: float = 1) -> bytes:
     return vl_convert.vegalite_to_png(
         figure.to_dict(), scale=scale, config=_ink(_GREY), allowed_base_urls=[]
     )
+
+
+def webp(figure: Figure) -> bytes:
+    """The same as lossless WebP, which takes about a tenth of the bytes."""
+    small = BytesIO()
+    Image.open(BytesIO(png(figure))).save(small, "WEBP", lossless=True)
+    return small.getvalue()
 
 
 def svg(figure: Figure | dict[str, Any], *, ink: str = "currentColor") -> str:

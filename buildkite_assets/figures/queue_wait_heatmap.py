@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from buildkite_assets.figures.reading import read
+from buildkite_assets.figures.reading import named, read
 from buildkite_assets.figures.theme import HEAT, Figure, finished, no_data
 from buildkite_assets.warehouse import Connection
 
@@ -75,14 +75,11 @@ def queue_wait_heatmap(connection: Connection, *, days: int = 28, quantile: floa
     )
     if rows.is_empty():
         return no_data(_TITLE)
-    queue = pl.col("queue_key")
-    if rows["organization"].n_unique() > 1:
-        queue = pl.col("organization") + "/" + queue
     weekday = pl.col("weekday").replace_strict(
         dict(enumerate(_WEEKDAYS, 1)), return_dtype=pl.String
     )
     squares = (
-        alt.Chart(rows.with_columns(queue=queue, weekday=weekday))
+        alt.Chart(rows.with_columns(queue=named(rows, "queue_key"), weekday=weekday))
         .mark_rect()
         .encode(
             x=alt.X(

@@ -11,8 +11,7 @@ def read(connection: Connection, query: str, **values: object) -> pl.DataFrame:
     """The rows of a query; a frame without columns where a table of it does not exist yet.
 
     Days and instants are given as instants of UTC: a chart shall show them as they stand in the
-    table, whatever the time zone of who looks. Of columns `organization` and `pipeline_slug` it
-    makes a column `pipeline`, which names the organization only where there are several.
+    table, whatever the time zone of who looks.
 
     Args:
         connection: to the published file, or to the working one.
@@ -28,11 +27,13 @@ def read(connection: Connection, query: str, **values: object) -> pl.DataFrame:
     if references(query).tables - existing:
         return pl.DataFrame()
     rows: pl.DataFrame = connection.sql(query, params=values).pl()
-    instants = selectors.temporal().cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
-    rows = rows.with_columns(instants)
-    if not {"organization", "pipeline_slug"} <= set(rows.columns):
-        return rows
-    slug = pl.col("pipeline_slug")
+    return rows.with_columns(
+        selectors.temporal().cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
+    )
+
+
+def named(rows: pl.DataFrame, column: str) -> pl.Expr:
+    """A column of slugs, with `organization` before each where the rows are of several."""
     if rows["organization"].n_unique() > 1:
-        slug = pl.col("organization") + "/" + slug
-    return rows.with_columns(slug.alias("pipeline"))
+        return pl.col("organization") + "/" + pl.col(column)
+    return pl.col(column)

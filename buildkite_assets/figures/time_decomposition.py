@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from buildkite_assets.figures.reading import read
+from buildkite_assets.figures.reading import named, read
 from buildkite_assets.figures.theme import (
     BLOCK,
     GAP,
@@ -70,6 +70,7 @@ def time_decomposition(connection: Connection, *, days: int = 30) -> Figure:
     rows = read(connection, _QUERY, days=days, pipelines=_PIPELINES)
     if rows.is_empty():
         return no_data(_TITLE)
+    rows = rows.with_columns(pipeline=named(rows, "pipeline_slug"))
     labels = pl.format(
         "{} · {} · n {}", "pipeline", pl.col("minutes").map_elements(_length, pl.String), "builds"
     )

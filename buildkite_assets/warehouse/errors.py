@@ -6,7 +6,8 @@ WarehouseError
 ├── DamagedWarehouseError   the working file cannot be opened or read
 ├── WarehouseBusyError      another process holds the lock for too long
 ├── WarehouseWriteError     the disk is full or refuses; nothing was changed
-└── UnsoundRowsError        a merge would have broken a key; nothing was changed
+├── UnsoundRowsError        a merge would have broken a key; nothing was changed
+└── CannotPurgeError        nothing is stored of it, or it is still at Buildkite
 """
 
 
@@ -36,3 +37,7 @@ class WarehouseWriteError(WarehouseError):
 
 class UnsoundRowsError(WarehouseError):
     """Rows would have been doubled or orphaned; the transaction was undone."""
+
+
+class CannotPurgeError(WarehouseError):
+    """What should be purged is not stored, or a sync would bring it back."""

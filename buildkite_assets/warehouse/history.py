@@ -23,6 +23,7 @@ from buildkite_assets.tables import (
     history_of,
 )
 from buildkite_assets.warehouse.errors import UnsoundRowsError
+from buildkite_assets.warehouse.purge import readmit_members
 
 _NOT_TOLD_TO_ALL = {"name", "email", "role", "sso_mode"}
 
@@ -90,6 +91,8 @@ def merge_access(connection: duckdb.DuckDBPyConnection, snapshot: AccessRows) ->
     for table in ACCESS_TABLES:
         if table in snapshot.rows:
             _stage(connection, table, snapshot.rows[table], parameters)
+            if table is ORGANIZATION_MEMBERS:
+                readmit_members(connection, "seen")
             _close(connection, table, snapshot, parameters)
             _open(connection, table, parameters)
     _record(connection, snapshot)

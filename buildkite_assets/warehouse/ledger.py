@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import duckdb
 
@@ -89,6 +89,15 @@ def followed_days(connection: duckdb.DuckDBPyConnection, organization_id: str) -
         {"organization_id": organization_id},
     ).fetchall()
     return {day for (day,) in rows}
+
+
+def unread_days(
+    connection: duckdb.DuckDBPyConnection, organization_ids: Sequence[str], first: date, last: date
+) -> list[date]:
+    """The days of a range that one of these organizations needs read in full before a feed."""
+    followed = [followed_days(connection, organization) for organization in organization_ids]
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    return [day for day in days if not followed or not all(day in known for known in followed)]
 
 
 def organization_ids(connection: duckdb.DuckDBPyConnection, slugs: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from buildkite_assets.tables import BUILDS, JOBS, Table
 from buildkite_assets.warehouse.errors import UnsoundRowsError
+from buildkite_assets.warehouse.purge import strip_purged
 from buildkite_assets.warehouse.staging import Staging
 
 
@@ -52,6 +53,7 @@ def merge_records(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.
         )
     """)
     connection.unregister("incoming")
+    strip_purged(connection, "staged", table)
     connection.execute(f"DELETE FROM {table.name} WHERE {key} IN (SELECT {key} FROM staged)")
     connection.execute(f"INSERT INTO {table.name} BY NAME FROM staged")
     _check_unique(connection, table, "staged")
@@ -164,6 +166,8 @@ def stage_builds(
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE staged_builds AS SELECT * EXCLUDE (page) FROM newest_builds
     """)
+    for table in (BUILDS, JOBS):
+        strip_purged(connection, f"staged_{table.name}", table)
 
 
 def merge_staged(connection: duckdb.DuckDBPyConnection, rejected: pa.Table) -> None:

@@ -17,8 +17,8 @@ def count_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
 
 
 def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
-    """The newest rows of a table's first columns as Markdown; e-mail addresses left out."""
-    names = [column.name for column in table.columns if not column.is_email][:_COLUMNS]
+    """The newest rows of a table's first columns as Markdown; who people are is left out."""
+    names = [column.name for column in table.columns if not column.is_personal][:_COLUMNS]
     columns = ", ".join(f'"{name}"::VARCHAR AS "{name}"' for name in names)
     rows = connection.sql(
         f'SELECT {columns} FROM {table.name} ORDER BY "{_newest_by(table)}" DESC NULLS LAST '

@@ -5,7 +5,7 @@ import duckdb
 from buildkite_assets.tables import ACCESS_TABLES, TABLES, Table, history_of
 from buildkite_assets.warehouse.errors import NewerWarehouseError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _META = """
 CREATE TABLE IF NOT EXISTS warehouse_meta (

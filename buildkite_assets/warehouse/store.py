@@ -110,6 +110,29 @@ class Warehouse:
         if time.monotonic() - self._published_at > _PUBLISH_EVERY_SECONDS:
             self.publish()
 
+    def rewrite(self) -> None:
+        """Write the working file anew, so that no byte of deleted rows stays in its free space.
+
+        Raises:
+            WarehouseError: see `warehouse.errors`; the working file is then the old one.
+        """
+        fresh = self.folder / "rewriting.duckdb"
+        quoted = str(fresh).replace("'", "''")
+        with self._locked(), _disk_trouble(fresh):
+            fresh.unlink(missing_ok=True)
+            with self._connection() as connection:
+                connection.execute(
+                    f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_OLDEST_READER}')"
+                )
+                connection.execute(f"COPY FROM DATABASE {self._working.stem} TO fresh")
+                connection.execute("DETACH fresh")
+                connection.execute("CHECKPOINT")
+            fresh.chmod(0o600)
+            _flush(fresh)
+            self._working.with_name(self._working.name + ".wal").unlink(missing_ok=True)
+            fresh.replace(self._working)
+            _flush(self.folder)
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with _disk_trouble(self.folder):

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from buildkite_assets.sandbox import Organization
 from buildkite_assets.sandbox.model import Team, User
 
+from .rules import Use
+
 Level = Literal["read_only", "build_and_read", "manage_build_and_read"]
 LEVELS: tuple[Level, ...] = ("read_only", "build_and_read", "manage_build_and_read")
 
@@ -39,10 +41,20 @@ TOKENS = ("administrator", "administrator", "member", "without_read_teams")
 
 @dataclass(frozen=True)
 class Step:
-    """Some events, then a snapshot with a token, in which a team may be deleted."""
+    """Some events, then some hours in which people create builds, then a snapshot with a token.
+
+    Attributes:
+        token: the snapshot's.
+        events: what happens at once.
+        hours: that pass.
+        uses: three dice for each build: who creates which pipeline's, and when.
+        doomed: which team is deleted while the snapshot is taken, if any.
+    """
 
     token: str
     events: list[Event]
+    hours: int
+    uses: list[tuple[int, int, int]]
     doomed: int | None
 
 
@@ -51,8 +63,11 @@ _steps = st.builds(
     Step,
     st.sampled_from(TOKENS),
     st.lists(st.tuples(st.sampled_from(EVENTS), _dice, _dice, _dice), max_size=6),
+    st.sampled_from([1, 10, 30, 50]),
+    st.lists(st.tuples(_dice, _dice, _dice), max_size=3),
     st.none() | _dice,
 )
+unread_days = st.none() | st.integers(0, 4)
 histories = st.lists(_steps, min_size=2, max_size=6)
 
 
@@ -63,6 +78,7 @@ class Life:
     organization: Organization
     named: int = 0
     gone: list[User] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
 
     def happen(self, event: Event) -> None:
         """Let one event happen, if there is anyone whom it could happen to."""

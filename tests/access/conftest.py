@@ -10,6 +10,7 @@ import pytest
 
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.rules import Rules
 from buildkite_assets.sandbox import Organization, Sandbox, Token, serve
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -46,19 +47,20 @@ class Lab:
         self.path = folder / "buildkite.duckdb"
         self.instance = dg.DagsterInstance.ephemeral()
         self.environment: dict[str, str] = {}
+        self.rules = Rules()
 
     def session(self, token: Token | None = None) -> Session:
         """Return a session with this token, the administrator's by default."""
-        return Session(
-            Settings.from_environment(
-                {
-                    "BUILDKITE_API_URL": self.url,
-                    "BUILDKITE_API_TOKEN": (token or self.sandbox.tokens.administrator).value,
-                    "BUILDKITE_WAREHOUSE": str(self.path),
-                    **self.environment,
-                }
-            )
-        )
+        return Session(Settings.from_environment(self.variables(token)))
+
+    def variables(self, token: Token | None = None) -> dict[str, str]:
+        """Return the environment variables of such a session."""
+        return {
+            "BUILDKITE_API_URL": self.url,
+            "BUILDKITE_API_TOKEN": (token or self.sandbox.tokens.administrator).value,
+            "BUILDKITE_WAREHOUSE": str(self.path),
+            **self.environment,
+        }
 
     def run(
         self, job: str, token: Token | None = None, *, raises: bool = True
@@ -88,7 +90,7 @@ class Lab:
         with warehouse.transaction() as connection:
             for table in in_order(derived_tables()):
                 if table.group == "access":
-                    derive_whole(connection, table, derived_tables(), {})
+                    derive_whole(connection, table, derived_tables(), self.rules.parameters())
         warehouse.publish()
 
     def rows(self, query: str) -> list[Row]:

@@ -236,3 +236,23 @@ def test_the_present_can_be_read_in_the_published_file_under_any_name(
         connection.execute(f"ATTACH '{lab.path}' AS elsewhere (READ_ONLY)")
         connection.execute("CREATE TABLE teams_history (slug VARCHAR, valid_to TIMESTAMP)")
         assert connection.execute("SELECT slug FROM elsewhere.teams").fetchall() == [("next",)]
+
+
+def test_who_people_are_is_in_no_event_of_a_run(lab: Lab, acme: Organization) -> None:
+    ada = acme.members[0].user
+    author = {"username": "adal", "name": ada.name, "email": ada.email}
+    acme.create_build("web", creator=ada, author=author)
+    day = f"{lab.clock.now:%Y-%m-%d}"
+    lab.environment = {"BUILDKITE_START_DATE": day}
+    acme.add_user("Alone Admin", role="admin")
+    lab.sync()
+    lab.read_day(day)
+    lab.run("derived_whole_job")
+    events = "\n".join(
+        repr(record)
+        for run in lab.instance.get_runs()
+        for record in lab.instance.all_logs(run.run_id)
+    )
+    assert "access_findings" in events
+    for word in (ada.name, ada.email, "adal", "Alone Admin", "max.member"):
+        assert word not in events

@@ -178,6 +178,7 @@ def test_every_recorded_catalog_is_read(file: str, record: type[msgspec.Struct])
     ],
 )
 def test_instants_are_read_in_both_formats(text: str, expected: datetime) -> None:
+    """Trap 15: old pipelines and tokens have `… UTC` where builds have ISO 8601."""
     build = only(build_body(created_at=text, jobs=[job_body(2, started_at=text)]))
     assert build.created_at == expected
     assert build.jobs[0].started_at == expected

@@ -27,7 +27,7 @@ from buildkite_assets.buildkite.page_size import PageSize
 from buildkite_assets.buildkite.records import Organization, Pipeline
 from buildkite_assets.sandbox import Organization as SandboxOrganization
 from buildkite_assets.sandbox import Sandbox, SandboxServer, serve
-from buildkite_assets.sandbox.model import Build
+from buildkite_assets.sandbox.model import Build, Step
 
 from .conftest import Connect, RawServe, http, unlimited
 from .test_decoding import build_body, identifier
@@ -172,6 +172,19 @@ def test_an_empty_window_takes_one_request(client: Client, sandbox: Sandbox) -> 
         "created_to": "2026-10-01T12:00:20Z",
         "per_page": "10",
     }
+
+
+def test_builds_that_wait_in_a_paused_queue_are_listed(
+    client: Client, sandbox: Sandbox, acme: SandboxOrganization
+) -> None:
+    """Trap 23: `include_paused=false` would leave them out, so it is never sent."""
+    queue = acme.add_queue(acme.clusters[0], "slow")
+    queue.dispatch_paused = True
+    step = Step("script", queue_key="slow")
+    build = acme.create_build("web", jobs=[step], state="running", created_at=START)
+    [page] = builds_of(client, "acme", WINDOW, PageSize())
+    assert [(each.id, len(each.jobs)) for each in page.body.builds] == [(build.id, 1)]
+    assert all("include_paused" not in request.query for request in sandbox.requests)
 
 
 def test_further_filters_are_passed_on(

@@ -22,8 +22,11 @@ from buildkite_assets.warehouse.schema import upgrade
 DAY = date(2026, 11, 2)  # a Monday
 ORGANIZATION = UUID(int=1)
 NO_RULES = Rules()
+SNAPSHOT = "2026-11-01 00:00"
+"""The first snapshot of access."""
+_LEVELS = {None: "READ", 1: "READ_ONLY", 2: "BUILD_AND_READ", 3: "MANAGE_BUILD_AND_READ"}
 
-Value = str | float | UUID | datetime | Sequence[str] | dict[str, str] | None
+Value = str | float | bool | UUID | datetime | Sequence[str] | dict[str, str] | None
 
 
 def at(text: str) -> datetime:
@@ -66,6 +69,42 @@ class History:
         queue_id = self._next_id()
         self._insert("queues", queue_id=queue_id, organization_id=ORGANIZATION, key=key)
         return queue_id
+
+    def team(self, slug: str = "web", *, is_default: bool = False, seen: str = SNAPSHOT) -> UUID:
+        """Add a team that snapshots saw from this one on."""
+        team_id = self._next_id()
+        self._insert(
+            "teams_history",
+            organization_id=ORGANIZATION,
+            team_id=team_id,
+            slug=slug,
+            is_default_team=is_default,
+            valid_from=at(seen),
+        )
+        return team_id
+
+    def grant(  # noqa: PLR0913 - what is said of a grant
+        self,
+        team_id: UUID,
+        pipeline_id: UUID,
+        rank: int | None = 3,
+        *,
+        seen: str = SNAPSHOT,
+        gone: str | None = None,
+        created: str | None = None,
+    ) -> None:
+        """Add what a team may do with a pipeline, as snapshots saw it from one until another."""
+        self._insert(
+            "team_pipelines_history",
+            organization_id=ORGANIZATION,
+            team_id=team_id,
+            pipeline_id=pipeline_id,
+            access_level=_LEVELS[rank],
+            access_rank=rank,
+            created_at=created,
+            valid_from=at(seen),
+            valid_to=at(gone) if gone else None,
+        )
 
     def build(
         self, pipeline_id: UUID | None, created: str, state: str = "passed", **columns: Value
@@ -135,16 +174,23 @@ class History:
                 wanted |= inputs(table)
         for table in in_order(derived_tables()):
             if table.name in wanted:
-                self._derive(table, self.days())
+                self.derive_one(table)
         return self
+
+    def derive_one(self, table: DerivedTable) -> None:
+        """Recompute one table, all its days at once."""
+        self._derive(table, self.days())
 
     def derive_lagging(self) -> None:
         """Recompute what lags, as a sync does."""
+        by_day = lagging_days(self.connection, derived_tables(), self.parameters)
         for table in in_order(derived_tables()):
-            days = lagging_days(self.connection, derived_tables(), self.parameters).get(table)
-            whole = lagging_whole(self.connection, derived_tables(), self.parameters)
-            if days or table in whole:
-                self._derive(table, days or [])
+            if table in by_day:
+                self._derive(table, by_day[table])
+        whole = lagging_whole(self.connection, derived_tables(), self.parameters)
+        for table in in_order(derived_tables()):
+            if table in whole:
+                self._derive(table, [])
 
     def days(self) -> list[date]:
         """The UTC days that have builds."""

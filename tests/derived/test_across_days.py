@@ -11,6 +11,7 @@ from buildkite_assets.rules import Rules, WorkingHours
 
 from .history import History, at, plus
 
+OTHER = UUID(int=2)
 BERLIN = Rules(time_zone="Europe/Berlin", working_hours=WorkingHours(holidays=(date(2026, 11, 4),)))
 
 
@@ -120,6 +121,30 @@ def test_a_branch_that_is_still_red_keeps_its_incident_open() -> None:
     history.derive("branch_incidents")
     columns = ["green_at", "is_open", "is_begin_known", "red_seconds", "is_same_commit"]
     assert history.rows("branch_incidents", *columns) == [(None, True, False, 7_200, None)]
+
+
+def test_each_organization_is_told_of_by_itself() -> None:
+    """Two that break alike; of the second nothing was read since 12:10, of the first for weeks on.
+
+    Its incident is as old as what is known of it, and its flaky step is within its own 30 days.
+    """
+    history = History()
+    for told in ("2026-12-20 10:10", "2026-11-02 12:10"):
+        pipeline = history.pipeline()
+        build = history.build(pipeline, "10:00", "failed", finished_at="10:10", synced_at=told)
+        first = history.job(build, "e2e", "10:00", "10:00", "10:01", "failed")
+        history.retry(first, history.job(build, "e2e", "10:01", "10:01", "10:02"))
+    history.build(history.pipeline(), "2026-12-20 10:00", synced_at="2026-12-20 10:10")
+    for table in ("builds", "jobs"):
+        history.connection.execute(
+            f"UPDATE {table} SET organization_id = ? WHERE build_id = ?",  # noqa: S608
+            [OTHER, build],
+        )
+    history.derive("branch_incidents", "flaky_steps")
+    assert history.rows("branch_incidents", "red_seconds") == [48 * 86_400, 7_200]
+    assert history.rows("flaky_steps", "organization_id", "window_to") == [
+        (OTHER, date(2026, 11, 2))
+    ]
 
 
 def test_working_hours_leave_out_nights_weekends_and_holidays() -> None:
@@ -298,6 +323,23 @@ def test_failures_are_counted_by_class_and_exit_status_and_say_if_a_retry_helped
     ]
 
 
+def test_weeks_of_failures_cross_the_years_end_and_daylight_saving() -> None:
+    """In Berlin 2026-W53 begins on 27 December at 23:00 UTC, the week of 26 October at 23:00."""
+    history = History(BERLIN)
+    pipeline = history.pipeline()
+    for created in (
+        "2026-10-25 22:59", "2026-10-25 23:00", "2026-12-27 22:59", "2026-12-27 23:00",
+        "2027-01-03 22:59", "2027-01-03 23:00",
+    ):  # fmt: skip
+        build = history.build(pipeline, created, "failed")
+        history.job(build, "t", created, created, plus(created, minutes=1), "failed")
+    history.derive("step_failures")
+    assert history.rows("step_failures", "week", "failures") == [
+        (date(2026, 10, 19), 1), (date(2026, 10, 26), 1), (date(2026, 12, 21), 1),
+        (date(2026, 12, 28), 2), (date(2027, 1, 4), 1),
+    ]  # fmt: skip
+
+
 # build_trees
 
 
@@ -321,6 +363,33 @@ def test_a_tree_counts_each_builds_agents_once() -> None:
     columns = ["builds", "depth", "own_agent_seconds", "agent_seconds", "wall_seconds"]
     assert history.rows("build_trees", *columns) == [(3, 2, 60, 420, 240), (1, 0, 0, 0, None)]
     assert history.rows("build_trees", "root_build_id", "open_builds")[1] == (orphan, 1)
+
+
+def test_a_triggered_build_that_gave_way_to_a_newer_one_fails_nobody() -> None:
+    """Trap 11: the child is canceled after 2 min, and the parent's trigger step reads `skipped`.
+
+    The parent passed with 1 min of its own: the tree has 3 min, 2 of them wasted, and no failure;
+    it ends with the child. The step is no script job, and the child's job is canceled.
+    """
+    history = History()
+    pipeline = history.pipeline()
+    parent = history.build(pipeline, "10:00", finished_at="10:02")
+    child = history.build(
+        pipeline, "10:01", "canceled", finished_at="10:03", triggered_from_build_id=parent
+    )
+    history.job(parent, "t", "10:00", "10:00", "10:01")
+    history.job(
+        parent, "deploy", None, None, None, "skipped", type="trigger", triggered_build_id=child
+    )
+    history.job(child, "t", "10:01", "10:01", "10:03", "canceled")
+    history.derive("build_trees", "pipeline_daily", "step_daily")
+    columns = ["builds", "failed_builds", "open_builds", "wall_seconds", "agent_seconds"]
+    assert history.rows("build_trees", *columns, "wasted_agent_seconds") == [
+        (2, 0, 0, 180, 180, 120)
+    ]
+    columns = ["success_rate", "verdicts", "canceled_rate", "not_run_builds"]
+    assert history.rows("pipeline_daily", *columns) == [(1, 1, 0.5, 0)]
+    assert history.rows("step_daily", "step", "attempts", "verdicts") == [("t", 2, 1)]
 
 
 @settings(max_examples=15, deadline=None)

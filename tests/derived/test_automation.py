@@ -1,75 +1,120 @@
 """Which derived tables Dagster asks for when builds change: those of the days, and what follows."""
 
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 
+from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.definitions import definitions
+from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.runs import run_builds, run_catalog, run_changes, run_derived
+from buildkite_assets.sandbox import serve
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
+from buildkite_assets.warehouse.derive import in_order, inputs, lagging_days, lagging_whole
+from tests.syncing import empty_sandbox, environment
 
 TODAY = datetime.now(UTC).date()
 DAYS = [TODAY - timedelta(days=n) for n in range(6)]
 
 
-def key(name: str) -> dg.AssetKey:
-    return dg.AssetKey(["buildkite", name])
+def whole_tables_made_of(names: set[str]) -> set[str]:
+    """The tables recomputed whole that read one of these, or one that does."""
+    found: set[str] = set()
+    for table in in_order(derived_tables()):
+        if not table.is_daily and inputs(table) & (names | found):
+            found.add(table.name)
+    return found
 
 
-def report(instance: dg.DagsterInstance, name: str, day: date | None = None) -> None:
-    """Say that a table, or a day of it, was materialized."""
-    instance.report_runless_asset_event(
-        dg.AssetMaterialization(key(name), partition=day.isoformat() if day else None)
-    )
+def test_what_follows_a_late_change_and_in_which_order(tmp_path: Path) -> None:
+    """What each tick asks for is run: of a day that changed late, and of one that was read late.
 
-
-def requested(result: dg.EvaluateAutomationConditionsResult) -> Mapping[str, set[str | None]]:
-    """The partitions that are asked for, by table."""
-    asked: dict[str, set[str | None]] = {}
-    for name in ("job_runs", "build_runs", "pipeline_daily"):
-        partitions = result.get_requested_partitions(key(name))
-        if partitions:
-            asked[name] = set(partitions)
-    return asked
-
-
-def test_a_late_change_asks_for_its_day_and_then_for_what_looks_across_days() -> None:
-    """The oldest day's builds change: not the newest day's, as eager would have it.
-
-    A catalog that is listed anew asks for nothing: `lagging_days` knows whether it has changed.
+    Days between were never read, and the newest day is not asked for, as eager would have it.
     """
-    settings = Settings.from_environment({"BUILDKITE_START_DATE": DAYS[-1].isoformat()})
-    defs = definitions(Session(settings))
-    with dg.DagsterInstance.ephemeral() as instance:
-        for name in ("organizations", "pipelines", "clusters", "queues"):
-            report(instance, name)
-        tables = [
-            (node.key.path[-1], node.partitions_def is not None)
-            for node in defs.resolve_asset_graph().asset_nodes
-        ]
-        for name, is_daily in tables:
-            for day in DAYS[1:] if is_daily else [None]:
-                report(instance, name, day)
-        result = dg.evaluate_automation_conditions(defs, instance)
-        assert requested(result) == {}
+    sandbox, clock = empty_sandbox()
+    acme = sandbox.organization("acme")
+    old = acme.create_build("web", state="failed", jobs=2, created_at=clock() - timedelta(days=5))
+    with serve(sandbox) as server, dg.DagsterInstance.ephemeral() as instance:
+        settings = environment(server, tmp_path / "w.duckdb")
+        settings["BUILDKITE_START_DATE"] = DAYS[-1].isoformat()
+        session = Session(Settings.from_environment(settings))
+        follower = Follower(definitions(session), instance)
+        run_catalog(session, instance)
+        run_builds(session, instance, DAYS[5], DAYS[5], full=False)
+        run_changes(session, instance)
+        run_derived(session, instance)
+        assert follower.tick() == {}
 
-        report(instance, "builds", DAYS[-1])
-        report(instance, "jobs", DAYS[-1])
-        result = dg.evaluate_automation_conditions(defs, instance, cursor=result.cursor)
-        oldest = {DAYS[-1].isoformat()}
-        assert requested(result) == {"job_runs": oldest, "build_runs": oldest}
+        clock.move(minutes=10)
+        acme.retry_job(old.jobs[0])
+        run_changes(session, instance)
+        run_builds(session, instance, DAYS[2], DAYS[2], full=False)
+        tables = derived_tables()
+        by_day = {table.name for table in tables if table.is_daily}
+        behind_days = whole_tables_made_of(by_day)
+        late = follower.tick()
+        directly = late.pop(None)
+        assert late == {f"{DAYS[n]}": by_day for n in (5, 2)}
+        assert directly == whole_tables_made_of({"builds", "jobs"}) - behind_days
+        assert follower.tick() == {None: behind_days}
+        assert follower.tick() == {}
+        with session.warehouse.transaction() as connection:
+            assert lagging_days(connection, tables, session.parameters) == {}
+            assert lagging_whole(connection, tables, session.parameters) == []
 
-        for name, is_daily in tables:
-            if is_daily and name not in {"builds", "jobs"}:
-                report(instance, name, DAYS[-1])
-        result = dg.evaluate_automation_conditions(defs, instance, cursor=result.cursor)
-        assert requested(result) == {"pipeline_daily": {None}}
+        # A catalog that is listed anew asks for nothing: `lagging_days` knows what it changed.
+        run_catalog(session, instance)
+        assert follower.tick() == {}
 
-        for name, is_daily in tables:
-            if not is_daily:
-                report(instance, name)
-        result = dg.evaluate_automation_conditions(defs, instance, cursor=result.cursor)
-        report(instance, "pipelines")
-        result = dg.evaluate_automation_conditions(defs, instance, cursor=result.cursor)
-        assert requested(result) == {}
+
+def test_a_change_that_comes_while_another_is_followed_is_not_forgotten(tmp_path: Path) -> None:
+    """Between the tick that asks for a day and the next one, the day changes again."""
+    sandbox, clock = empty_sandbox()
+    acme = sandbox.organization("acme")
+    old = acme.create_build("web", state="failed", jobs=2, created_at=clock() - timedelta(days=5))
+    with serve(sandbox) as server, dg.DagsterInstance.ephemeral() as instance:
+        settings = environment(server, tmp_path / "w.duckdb")
+        settings["BUILDKITE_START_DATE"] = DAYS[-1].isoformat()
+        session = Session(Settings.from_environment(settings))
+        follower = Follower(definitions(session), instance)
+        assert follower.tick() == {}
+        run_catalog(session, instance)
+        run_builds(session, instance, DAYS[5], DAYS[5], full=False)
+        assert f"{DAYS[5]}" in follower.tick()
+        clock.move(minutes=10)
+        acme.retry_job(old.jobs[0])
+        run_changes(session, instance)
+        assert f"{DAYS[5]}" in follower.tick()
+        while follower.tick():
+            pass
+        metrics = [table for table in derived_tables() if table.group == "metrics"]
+        with session.warehouse.transaction() as connection:
+            assert lagging_days(connection, metrics, session.parameters) == {}
+            assert lagging_whole(connection, metrics, session.parameters) == []
+
+
+class Follower:
+    """Evaluates the conditions tick by tick as the daemon does, and runs what each asks for."""
+
+    def __init__(self, defs: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        self._defs, self._instance = defs, instance
+        self._job = defs.resolve_implicit_global_asset_job_def()
+        self._cursor: dg.AutomationConditionCursor | None = None
+
+    def tick(self) -> dict[str | None, set[str]]:
+        """The tables that are asked for, by partition; they are materialized before it returns."""
+        result = dg.evaluate_automation_conditions(self._defs, self._instance, cursor=self._cursor)
+        self._cursor = result.cursor
+        asked: dict[str | None, set[str]] = {}
+        for table in derived_tables():
+            for partition in result.get_requested_partitions(asset_key(table)):
+                asked.setdefault(partition, set()).add(table.name)
+        for partition, names in asked.items():
+            self._job.execute_in_process(
+                instance=self._instance,
+                asset_selection=[dg.AssetKey(["buildkite", name]) for name in names],
+                partition_key=partition,
+            )
+        return asked

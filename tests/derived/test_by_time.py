@@ -53,7 +53,7 @@ def test_time_to_green_stands_on_passed_builds_and_time_to_signal_on_verdicts() 
 
     Green: median (2+3)/2 = 2.5 min; p75 at place 0.75*3 = 2.25: 3 + 0.25*2 = 3.5 min; p90 at 2.7:
     4.4 min; p95 at 2.85: 4.7 min. Signal: median of 1, 2, 3, 5, 10 is 3 min, p90 at place 3.6 is
-    5 + 0.6*5 = 8 min.
+    5 + 0.6*5 = 8 min. A failed build that does not tell when it ended is a verdict, but no signal.
     """
     history = History()
     pipeline = history.pipeline()
@@ -67,8 +67,12 @@ def test_time_to_green_stands_on_passed_builds_and_time_to_signal_on_verdicts() 
     assert history.rows("pipeline_daily", "green_builds", *names) == [
         approx(4, 150.0, 210.0, 264.0, 282.0)
     ]
-    columns = ["signal_p50_seconds", "signal_p90_seconds", "first_failure_p50_seconds"]
-    assert history.rows("pipeline_daily", *columns) == [approx(180.0, 480.0, 240.0)]
+    history.build(pipeline, "10:00", "failed", finished_at=None)
+    history.derive("pipeline_daily")
+    columns = ["verdicts", "signal_builds", "signal_p50_seconds", "signal_p90_seconds"]
+    assert history.rows("pipeline_daily", *columns) == [approx(6, 5, 180.0, 480.0)]
+    columns = ["failed_builds", "first_failures", "first_failure_p50_seconds"]
+    assert history.rows("pipeline_daily", *columns) == [approx(2, 1, 240.0)]
     assert history.rows("pipeline_daily", "agent_hours") == [pytest.approx(10.5 / 60)]
 
 
@@ -96,13 +100,23 @@ def test_days_are_local_across_a_daylight_saving_change_and_a_years_end() -> Non
 
 
 def test_a_day_is_final_once_all_was_read_thirty_days_later_and_nothing_is_open() -> None:
-    history = History()
+    """The nightly read of days 30 days old tells of 2 November at 02:30 on 2 December.
+
+    In Berlin the build of 23:30 UTC on the 1st is of the 2nd, too, and was read a night before. A
+    build that was last told of a second before the 30 days were over, or that is open, is not
+    final; one that is gone from Buildkite is, whatever it was.
+    """
+    history = History(BERLIN)
     pipeline = history.pipeline()
-    history.build(pipeline, "2026-11-02 10:00", synced_at="2026-12-02 23:59")
-    history.build(pipeline, "2026-11-03 10:00", synced_at="2026-12-04 00:00")
+    history.build(pipeline, "2026-11-01 23:30", synced_at="2026-12-01 02:30")
+    history.build(pipeline, "2026-11-02 10:00", synced_at="2026-12-02 02:30")
+    history.build(pipeline, "2026-11-03 10:00", synced_at="2026-12-02 23:59:59")
     history.build(pipeline, "2026-11-04 10:00", "running")
-    history.derive("pipeline_daily")
-    assert history.rows("pipeline_daily", "is_final") == [False, True, False]
+    history.build(pipeline, "2026-11-05 10:00", synced_at="2026-12-05 02:30")
+    history.build(pipeline, "2026-11-05 11:00", "running", absent_since="2026-11-06 10:00")
+    history.derive("pipeline_daily", "pipeline_weekly")
+    assert history.rows("pipeline_daily", "is_final") == [True, False, False, True]
+    assert history.rows("pipeline_weekly", "is_final") == [False]
 
 
 def test_builds_of_unknown_pipelines_are_counted_by_their_slug() -> None:

@@ -170,3 +170,17 @@ def test_a_week_counts_deployments_days_failures_and_recoveries() -> None:
         (0, None, 0, None),
         (1, 600, 0, None),
     ]
+
+
+def test_weeks_of_deployments_cross_the_years_end_in_local_time() -> None:
+    """Berlin, UTC+1: 2026-W53 is from 27 December 23:00 UTC to 3 January 23:00 UTC (trap 17)."""
+    history = History(Rules(time_zone="Europe/Berlin"))
+    pipeline = history.pipeline()
+    for deployed in ("2026-12-27 22:59", "2026-12-27 23:00", "2027-01-03 22:59"):
+        history.build(
+            pipeline, plus(deployed, minutes=-10), finished_at=deployed,
+            meta_data={"environment": "production"},
+        )  # fmt: skip
+    history.derive("dora_weekly")
+    columns = ["iso_week", "deployments", "deployment_days"]
+    assert history.rows("dora_weekly", *columns) == [("2026-W52", 1, 1), ("2026-W53", 2, 2)]

@@ -19,6 +19,7 @@ Waiters count too.
 
 Key: build_id
 Recomputed: by day
+Personal: tags
 
 Columns:
   build_id  UUID      Buildkite's id of the build.
@@ -36,10 +37,13 @@ def test_a_header_tells_grain_notes_key_columns_and_recomputation() -> None:
     assert table.grain == "One row per build that has jobs."
     assert table.notes == "Waiters count too."
     assert table.key == ("build_id",)
-    assert table.group == "metrics"
+    assert table.group == "build_details"
     assert table.is_daily
     assert table.query == "SELECT 1"
-    assert table.columns[2] == Column("tags", "MAP(VARCHAR, BIGINT)", "How many jobs, by tag.")
+    assert table.columns[2] == Column(
+        "tags", "MAP(VARCHAR, BIGINT)", "How many jobs, by tag.", is_name=True
+    )
+    assert [column.is_personal for column in table.columns] == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -52,8 +56,9 @@ def test_a_header_tells_grain_notes_key_columns_and_recomputation() -> None:
         ("Key: build_id\n", "", 1, "begins with `Key:`"),
         ("by day", "daily", 8, "`by day` or `whole`"),
         ("  day       DATE ", "  date      DATE ", 8, "has a column `day`"),
-        ("  build_id  UUID  ", "  build_id UUID ", 11, "two spaces"),
-        ("  day       DATE", "  build_id  DATE", 12, "stands twice"),
+        ("  build_id  UUID  ", "  build_id UUID ", 12, "two spaces"),
+        ("  day       DATE", "  build_id  DATE", 13, "stands twice"),
+        ("Personal: tags", "Personal: name", 11, "personal 'name' is none"),
     ],
 )
 def test_a_malformed_header_is_told_with_file_and_line(
@@ -93,3 +98,12 @@ def test_each_table_comes_after_those_that_it_is_made_of() -> None:
         assert inputs(table) & names <= seen
         seen.add(table.name)
     assert seen == names
+
+
+def test_durations_are_numbers_of_a_unit_that_their_name_tells() -> None:
+    """Trap 19: percentiles refuse intervals, and nobody can sum what has no unit."""
+    for table in derived_tables():
+        for column in table.columns:
+            assert "INTERVAL" not in column.type, f"{table.name}.{column.name}"
+            if column.name.endswith(("_seconds", "_minutes", "_hours")):
+                assert column.type == "DOUBLE", f"{table.name}.{column.name}"

@@ -34,6 +34,15 @@ def test_the_wait_for_an_agent_begins_when_the_job_is_runnable(history: History)
     )
 
 
+def test_durations_are_time_that_passed_not_boundaries(history: History) -> None:
+    """Trap 18: from 10:00:59 to 10:01:01 is 2 s, not a minute; microseconds count."""
+    build = history.build(history.pipeline(), "10:00:59", finished_at="10:01:01.000001")
+    history.job(build, "test", "10:00:59", "10:00:59.5", "10:01:01")
+    history.derive("build_runs")
+    assert history.rows("job_runs", "queue_seconds", "run_seconds") == [(0.5, 1.5)]
+    assert history.rows("build_runs", "wall_seconds", "active_seconds") == [(2.000001, 2)]
+
+
 @pytest.mark.parametrize(
     ("columns", "gave_up_after"),
     [
@@ -453,6 +462,17 @@ def test_the_critical_path_goes_back_from_the_last_end(history: History) -> None
         (test, 0, 120, 1080, 0.5),
         (deploy, 1800, 60, 540, 0.25),
     ]
+
+
+def test_waits_beside_each_other_are_not_waited_one_after_the_other(history: History) -> None:
+    """Trap 26: three jobs wait 10 min at once: 30 min of waits, 10 min on the path of 15 min."""
+    build = history.build(history.pipeline(), "10:00", finished_at="10:15")
+    for minute in (12, 13, 15):
+        history.job(build, "t", "10:00", "10:10", f"10:{minute}")
+    history.derive("build_critical_path", "build_runs")
+    assert sum(history.rows("job_runs", "queue_seconds")) == 1_800
+    assert history.rows("build_critical_path", "queue_seconds", "run_seconds") == [(600, 300)]
+    assert history.rows("build_runs", "active_seconds") == [900]
 
 
 def test_jobs_of_no_length_do_not_lead_in_circles(history: History) -> None:

@@ -1,14 +1,15 @@
 """Tables whose rows stand on one build, against plain Python models of what they mean."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildkite_assets.derived_tables import derived_tables
-from buildkite_assets.warehouse.derive import derive_days, derive_whole, in_order
+from buildkite_assets.warehouse.derive import in_order
 
-from .history import History, plus
+from .history import History, at, plus
 
 BEGIN = "2026-11-02 10:00"
 LAST = 60
@@ -119,56 +120,97 @@ def test_a_critical_path_is_a_chain_of_jobs_that_ends_with_the_last_one(
             assert before_end == max(fitting, default=None)
 
 
-CHANGES = st.lists(
-    st.tuples(st.integers(0, 5), st.sampled_from(["new", "retry", "finish", "vanish"])),
-    min_size=1,
-    max_size=8,
+CHANGE = st.tuples(
+    st.integers(0, 5),
+    st.sampled_from(["new", "retry", "finish", "fail", "vanish", "unblock", "hand over", "rename"]),
 )
+SYNCS = st.lists(st.lists(CHANGE, min_size=1, max_size=4), min_size=2, max_size=4)
 
 
-@settings(max_examples=8, deadline=None)
-@given(CHANGES)
-def test_following_changes_day_by_day_gives_the_same_rows_as_recomputing_everything(
-    changes: list[tuple[int, str]],
-) -> None:
-    history = History()
-    pipeline = history.pipeline()
-    created = [f"2026-11-0{day} 23:30" for day in range(1, 7)]
-    builds = [history.build(pipeline, each, "running") for each in created]
-    jobs = [
-        history.job(build, "t", each, plus(each, minutes=1), plus(each, minutes=50), "failed")
-        for build, each in zip(builds, created, strict=True)
-    ]
-    for n, (which, change) in enumerate(changes):
+class Changing:
+    """Six days of a pipeline's builds, each with a job and a block, and what changes them."""
+
+    def __init__(self) -> None:
+        self.history = History()
+        self.pipeline = self.history.pipeline()
+        self.teams = [self.history.team(slug) for slug in ("a", "b")]
+        self.history.grant(self.teams[0], self.pipeline)
+        self.created = [f"2026-11-0{day} 23:30" for day in range(1, 7)]
+        self.builds = [self._build(created, "running") for created in self.created]
+        self.jobs = [
+            self.history.job(
+                build, "t", begin, plus(begin, minutes=1), plus(begin, minutes=50), "failed"
+            )
+            for build, begin in zip(self.builds, self.created, strict=True)
+        ]
+        for build in self.builds:
+            self.history.job(build, "ok?", state="blocked", type="manual")
+
+    def change(self, n: int, which: int, change: str) -> None:
+        """Let the nth change happen to one of the builds, or to the pipeline."""
+        created, build = self.created[which], self.builds[which]
         if change == "new":
-            history.job(history.build(pipeline, created[which]), "t", created[which])
+            self.history.job(self._build(created, "passed"), "t", created)
         elif change == "retry":
-            again = plus(created[which], minutes=60 + n)
-            later = history.job(builds[which], "t", again, again, plus(again, minutes=5))
-            history.retry(jobs[which], later)
-            jobs[which] = later
-        elif change == "finish":
-            history.connection.execute(
-                "UPDATE builds SET state = 'passed', finished_at = created_at + INTERVAL 2 HOUR "
-                "WHERE build_id = ?",
-                [builds[which]],
-            )
+            again = plus(created, minutes=60 + n)
+            later = self.history.job(build, "t", again, again, plus(again, minutes=5))
+            self.history.retry(self.jobs[which], later)
+            self.jobs[which] = later
+        elif change == "hand over":
+            self._hand_over(plus("2026-11-02 12:00", hours=n))
+        elif change == "rename":
+            self._set("pipelines", f"slug = 'web-{n}'", "pipeline_id", self.pipeline)
+        elif change == "unblock":
+            self._set("jobs", f"unblocked_at = created_at + INTERVAL {n} HOUR", "build_id", build)
         else:
-            history.connection.execute(
-                "UPDATE builds SET absent_since = '2026-12-01' WHERE build_id = ?", [builds[which]]
-            )
-        history.connection.execute(
-            "UPDATE builds SET synced_at = synced_at + INTERVAL 1 SECOND WHERE build_id = ?",
-            [builds[which]],
+            end = "finished_at = created_at + INTERVAL 2 HOUR"
+            values = {
+                "finish": f"state = 'passed', {end}",
+                "fail": f"state = 'failed', {end}",
+                "vanish": "absent_since = '2026-12-01'",
+            }
+            self._set("builds", values[change], "build_id", build)
+        if change not in {"hand over", "rename"}:
+            self._set("builds", "synced_at = synced_at + INTERVAL 1 SECOND", "build_id", build)
+
+    def _build(self, created: str, state: str) -> UUID:
+        meta_data = {"environment": "production"}
+        end = plus(created, minutes=55) if state == "passed" else None
+        return self.history.build(
+            self.pipeline, created, state, meta_data=meta_data, finished_at=end
         )
+
+    def _hand_over(self, seen: str) -> None:
+        """Let the other team have the pipeline, as a snapshot saw it."""
+        self.teams.reverse()
+        instant = at(seen).replace(tzinfo=None)
+        self.history.connection.execute(
+            "UPDATE team_pipelines_history SET valid_to = ? WHERE valid_to IS NULL", [instant]
+        )
+        self.history.grant(self.teams[0], self.pipeline, seen=seen, created=seen)
+
+    def _set(self, table: str, values: str, key: str, value: UUID) -> None:
+        self.history.connection.execute(
+            f"UPDATE {table} SET {values} WHERE {key} = ?",  # noqa: S608
+            [value],
+        )
+
+
+@settings(max_examples=6, deadline=None)
+@given(SYNCS)
+def test_following_changes_day_by_day_gives_the_same_rows_as_recomputing_everything(
+    syncs: list[list[tuple[int, str]]],
+) -> None:
+    """Every derived table: builds, jobs, owners and slugs change, and only what lags is made."""
+    changing = Changing()
+    history = changing.history
+    history.derive_lagging()
+    for n, changes in enumerate(syncs):
+        for m, (which, change) in enumerate(changes):
+            changing.change(4 * n + m, which, change)
         history.derive_lagging()
     for table in in_order(derived_tables()):
         followed = history.connection.execute(f"FROM {table.name} ORDER BY ALL").fetchall()
-        if table.is_daily:
-            derive_days(
-                history.connection, table, history.days(), derived_tables(), history.parameters
-            )
-        else:
-            derive_whole(history.connection, table, derived_tables(), history.parameters)
+        history.derive_one(table)
         recomputed = history.connection.execute(f"FROM {table.name} ORDER BY ALL").fetchall()
         assert followed == recomputed, table.name

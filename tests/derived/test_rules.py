@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from buildkite_assets.demo import RULES
-from buildkite_assets.rules import Price, Rules, RulesError, WorkingHours, read_rules
+from buildkite_assets.rules import (
+    FreshnessHours,
+    Price,
+    Rules,
+    RulesError,
+    WorkingHours,
+    read_rules,
+)
 from buildkite_assets.settings import Settings, SettingsError
 
 TEXT = """\
@@ -25,6 +32,12 @@ per_minute = 0.08
 [[prices]]
 tag = "os=linux"
 per_minute = 1
+
+[access]
+dormant_days = 30
+
+[freshness_hours]
+builds = 3
 """
 
 
@@ -43,6 +56,10 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
     )
     assert rules.prices == (Price(0.08, queue="macos"), Price(1, tag="os=linux"))
     assert rules.parameters()["working_days"] == [1, 6]
+    assert rules.parameters()["dormant_days"] == 30
+    assert rules.parameters()["most_administrators"] == 5
+    assert Rules().parameters()["dormant_days"] == 90
+    assert rules.freshness_hours == FreshnessHours(catalog=26, builds=3, access=26)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +75,16 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
         ("per_minute = 1\n", "price = 1\n", 14, "unknown field `price`"),
         ("per_minute = 1\n", "", 12, "missing required field `per_minute`"),
         ('tag = "os=linux"\n', "", 12, "exactly one"),
+        ("dormant_days = 30", "dormant_days = 0", 17, ">= 1"),
         ('tag = "os=linux"', "tag = os=linux", 13, "Invalid value"),
         ("per_minute = 1\n", "per_minute = ", 14, "Invalid value"),
+        ("builds = 3", "builds = 0", 20, ">= 1"),
+        ("builds = 3", "builds = 9999999", 20, "<= 8784"),
+        ("builds = 3", "builds = 1.5", 20, "int"),
+        ("builds = 3", "builds = inf", 20, "int"),
+        ("builds = 3", 'builds = "a day"', 20, "int"),
+        ("builds = 3", "jobs = 3", 20, "unknown field `jobs`"),
+        ("[freshness_hours]", "[freshness_days]", 19, "unknown field `freshness_days`"),
     ],
 )
 def test_a_wrong_rule_is_told_in_one_line_with_its_place(

@@ -1,9 +1,8 @@
-"""The month of the sandbox's organization, told by the tables, and recorded builds through them.
+"""The month of the sandbox's organization, told by the tables.
 
 The month ends at noon of a fixed day; api's main was red until that morning.
 """
 
-import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -11,15 +10,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from buildkite_assets.buildkite.decoding import decode_builds
-from buildkite_assets.derived_tables import derived_tables
-from buildkite_assets.rows import Privacy, build_rows
 from buildkite_assets.warehouse import connect
-from tests.month import NOW
 
-from .history import History
-
-RECORDED = Path(__file__).parents[2] / "../shared/recorded"
+from .soundness import impossible_ratios, negative_durations
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +58,53 @@ def test_main_of_api_was_red_for_two_days(month: duckdb.DuckDBPyConnection) -> N
     ]
 
 
+def test_only_main_of_api_was_red_for_whole_days(month: duckdb.DuckDBPyConnection) -> None:
+    """The day after each break: 24 local hours, all red. Nobody else had a day mostly red."""
+    rows = month.execute("""
+        SELECT pipeline_slug, local_day, known_seconds / 3600, green_time_share, last_state
+        FROM branch_health_daily
+        WHERE green_time_share < 0.05
+            AND local_day < (SELECT max(local_day) FROM branch_health_daily)
+        ORDER BY local_day
+    """).fetchall()
+    assert rows == [
+        ("api", date(2025, 10, 22), 24, 0, "red"),
+        ("api", date(2025, 11, 19), 24, 0, "red"),
+    ]
+
+
+def test_the_team_whose_main_was_red_had_the_worst_weeks(
+    month: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = month.execute("""
+        SELECT team_slug, attribution, iso_week
+        FROM team_ci_weekly
+        WHERE verdicts >= 20
+        ORDER BY success_rate
+        LIMIT 2
+    """).fetchall()
+    assert rows == [("api", "sole", "2025-W43"), ("api", "sole", "2025-W47")]
+
+
+def test_macs_make_mobile_the_dearest_team_and_app_is_paid_by_two(
+    month: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = month.execute("""
+        SELECT team_slug FROM agent_cost_daily GROUP BY ALL ORDER BY sum(cost) DESC NULLS LAST
+    """).fetchall()
+    assert rows[0] == ("mobile",)
+    rows = month.execute("""
+        SELECT pipeline_slug, team_slug, sum(agent_minutes)
+        FROM agent_cost_daily WHERE attribution = 'shared' GROUP BY ALL ORDER BY ALL
+    """).fetchall()
+    assert [row[:2] for row in rows] == [("app", "release"), ("app", "web")]
+    assert rows[0][2] == pytest.approx(rows[1][2])
+    rows = month.execute(
+        "SELECT DISTINCT pipeline_slug FROM agent_cost_daily WHERE attribution = 'none'"
+    ).fetchall()
+    assert rows == [("docs",)]
+
+
 def test_every_build_and_script_job_is_there_once(month: duckdb.DuckDBPyConnection) -> None:
     [counts] = month.execute("""
         SELECT
@@ -74,10 +114,17 @@ def test_every_build_and_script_job_is_there_once(month: duckdb.DuckDBPyConnecti
             (SELECT count(*) FROM builds) - (SELECT sum(builds) FROM pipeline_daily),
             (SELECT count(*) FROM builds) - (SELECT sum(builds) FROM pipeline_weekly),
             (SELECT count(*) FROM builds) - (SELECT sum(builds) FROM build_trees),
+            (SELECT count(*) FROM builds) - (SELECT round(sum(builds_part), 6) FROM team_ci_weekly),
             (SELECT count(*) FROM job_runs) - (SELECT sum(attempts) FROM step_daily),
-            (SELECT count(started_at) FROM job_runs) - (SELECT sum(starts) FROM queue_hourly)
+            (SELECT count(started_at) FROM job_runs) - (SELECT sum(starts) FROM queue_hourly),
+            (SELECT count(run_seconds) FROM job_runs)
+                - (SELECT round(sum(runs), 6) FROM agent_cost_daily),
+            (
+                SELECT count(*) FROM build_runs
+                WHERE is_default_branch AND outcome IN ('passed', 'failed')
+            ) - (SELECT sum(verdicts) FROM branch_health_daily)
     """).fetchall()
-    assert counts == (0,) * 8
+    assert counts == (0,) * 11
 
 
 def test_agent_time_is_the_same_wherever_it_is_summed(month: duckdb.DuckDBPyConnection) -> None:
@@ -88,72 +135,14 @@ def test_agent_time_is_the_same_wherever_it_is_summed(month: duckdb.DuckDBPyConn
             (SELECT sum(agent_seconds) FROM job_retry_chains),
             (SELECT sum(agent_hours) * 3600 FROM pipeline_daily),
             (SELECT sum(agent_hours) * 3600 FROM pipeline_weekly),
+            (SELECT sum(agent_hours_part) * 3600 FROM team_ci_weekly),
             (SELECT sum(agent_minutes) * 60 FROM agent_cost_daily),
             (SELECT sum(priced_minutes + unpriced_minutes) * 60 FROM agent_cost_daily)
     """).fetchall()
     assert sums[0] > 0
-    assert list(sums) == pytest.approx([sums[0]] * 7)
+    assert list(sums) == pytest.approx([sums[0]] * 8)
 
 
-def negative_durations(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """The columns that hold durations and have a negative one; changes may be negative."""
-    return [
-        f"{table.name}.{column.name}"
-        for table in derived_tables()
-        for column in table.columns
-        if column.name.endswith(("seconds", "minutes", "hours")) and "change" not in column.name
-        if connection.execute(
-            f"SELECT count(*) FROM {table.name} WHERE {column.name} < 0"  # noqa: S608
-        ).fetchall()
-        != [(0,)]
-    ]
-
-
-def test_no_duration_of_the_month_is_negative(month: duckdb.DuckDBPyConnection) -> None:
+def test_no_figure_of_the_month_is_impossible(month: duckdb.DuckDBPyConnection) -> None:
     assert negative_durations(month) == []
-
-
-def recorded_bodies() -> list[bytes]:
-    """The lists of builds among the recordings, as bodies."""
-    bodies = [(RECORDED / "segment-analytics-next/builds_page_clean.json").read_bytes()]
-    for path in sorted(RECORDED.glob("*-vcr/*.json")):
-        for exchange in _objects(json.loads(path.read_text())):
-            body = exchange.get("body")
-            if isinstance(body, list) and body and "jobs" in body[0]:
-                bodies.append(json.dumps(body).encode())
-    return bodies
-
-
-def _objects(tree: object) -> Iterator[dict[str, object]]:
-    if isinstance(tree, dict):
-        yield tree
-    for value in (
-        tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
-    ):
-        yield from _objects(value)
-
-
-@pytest.mark.skipif(not RECORDED.exists(), reason="no recordings beside the checkout")
-def test_recorded_builds_go_through_every_table_without_a_negative_duration() -> None:
-    history = History()
-    bodies = recorded_bodies()
-    builds = 0
-    for body in bodies:
-        page = build_rows(decode_builds(body), lambda _: None, NOW, Privacy())
-        assert page.rejected == []
-        for name, rows, key in (
-            ("builds", page.builds, "build_id"),
-            ("jobs", page.jobs, "job_id"),
-        ):
-            history.connection.register("incoming", rows)
-            history.connection.execute(
-                f"INSERT INTO {name} BY NAME FROM incoming "  # noqa: S608
-                f"WHERE {key} NOT IN (SELECT {key} FROM {name})"
-            )
-            history.connection.unregister("incoming")
-        builds += page.builds.num_rows
-    history.derive(*(table.name for table in derived_tables()))
-    assert len(bodies) > 1
-    assert 3 < len(history.rows("build_runs")) <= builds
-    assert len(history.rows("job_runs")) >= 30
-    assert negative_durations(history.connection) == []
+    assert impossible_ratios(month) == []

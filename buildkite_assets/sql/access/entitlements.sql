@@ -2,8 +2,8 @@
 One row per thing that can be granted, in Baton's model: a role in a team, a role in an
 organization, a level on a pipeline.
 
-Ids are those of ConductorOne's connector, which has the roles in teams. Of the entitlements of one
-resource a principal needs one only: the order tells which gives most.
+Ids and names of the roles in teams are those of ConductorOne's connector. Of the entitlements of
+one resource a principal needs one only: the order tells which gives most.
 
 Key: organization_id, external_id
 Recomputed: whole
@@ -26,35 +26,17 @@ WITH kinds AS (
     SELECT *
     FROM (
         VALUES
+            ('team', 'member', 1, 'Member', 'Member of {} team in Buildkite'),
+            ('team', 'maintainer', 2, 'Maintainer', 'Maintainer of {} team in Buildkite'),
+            ('organization', 'member', 1, 'Member', 'Member of {} in Buildkite'),
+            ('organization', 'admin', 2, 'Administrator', 'Has full access to all of {}'),
+            ('pipeline', 'read_only', 1, 'Read Only', 'Reads {} and its builds'),
+            ('pipeline', 'build_and_read', 2, 'Build & Read', 'Creates builds of {}, and reads'),
             (
-                'team', 'member', 1, 'PURPOSE_VALUE_ASSIGNMENT', ['user'],
-                'Has the team''s access to pipelines'
-            ),
-            (
-                'team', 'maintainer', 2, 'PURPOSE_VALUE_ASSIGNMENT', ['user'],
-                'Has the team''s access to pipelines, and manages the team'
-            ),
-            (
-                'organization', 'member', 1, 'PURPOSE_VALUE_ASSIGNMENT', ['user'],
-                'Is a member of the organization'
-            ),
-            (
-                'organization', 'admin', 2, 'PURPOSE_VALUE_ASSIGNMENT', ['user'],
-                'Has full access to the entire organization'
-            ),
-            (
-                'pipeline', 'read_only', 1, 'PURPOSE_VALUE_PERMISSION',
-                ['team', 'organization', 'user'], 'Reads the pipeline and its builds'
-            ),
-            (
-                'pipeline', 'build_and_read', 2, 'PURPOSE_VALUE_PERMISSION',
-                ['team', 'organization', 'user'], 'Creates builds, and reads'
-            ),
-            (
-                'pipeline', 'manage_build_and_read', 3, 'PURPOSE_VALUE_PERMISSION',
-                ['team', 'organization', 'user'], 'Changes the pipeline, creates builds, and reads'
+                'pipeline', 'manage_build_and_read', 3, 'Full Access',
+                'Changes {}, creates builds of it, and reads'
             )
-    ) AS kinds (resource_type_id, slug, exclusion_order, purpose, grantable_to, description)
+    ) AS kinds (resource_type_id, slug, exclusion_order, display_name, description)
 )
 
 SELECT
@@ -63,10 +45,11 @@ SELECT
     resources.resource_type_id,
     resources.resource_id,
     kinds.slug,
-    resources.display_name || ' ' || replace(kinds.slug, '_', ' ') AS display_name,
-    kinds.description,
-    kinds.purpose,
-    kinds.grantable_to,
+    kinds.display_name,
+    replace(kinds.description, '{}', resources.display_name) AS description,
+    if(resource_type_id = 'pipeline', 'PURPOSE_VALUE_PERMISSION', 'PURPOSE_VALUE_ASSIGNMENT')
+        AS purpose,
+    if(resource_type_id = 'pipeline', ['team', 'organization', 'user'], ['user']) AS grantable_to,
     resources.external_id AS exclusion_group_id,
     kinds.exclusion_order
 FROM resources

@@ -6,6 +6,7 @@ as someone who left between two requests, has a row too: no grant may lack its p
 
 Key: organization_id, external_id
 Recomputed: whole
+Personal: display_name
 
 Columns:
   organization_id   UUID       The organization; in Baton's terms each is a sync of its own.

@@ -1,11 +1,16 @@
 /*
-One row per queue, pipeline and local day on which agents began jobs: the minutes and their price.
+One row per queue, pipeline, owning team and local day on which agents began jobs: their minutes
+and the price of them.
 
 A job's whole run counts on the day on which it began, in the rules' time zone. The first price of
 the rules file that fits a job's queue or one of its agent's tags counts; the run is rounded up as
 that rule says. Minutes without a price are unpriced, not free.
 
-Key: organization_id, queue_key, pipeline_id, pipeline_slug, local_day
+Teams are those that owned the pipeline when the run began: see `pipeline_owners`. A pipeline that
+several own has a row for each, and all its figures are that team's equal part: any sum over rows,
+by team or not, counts nothing twice and loses nothing.
+
+Key: organization_id, queue_key, pipeline_id, pipeline_slug, team_id, attribution, local_day
 Recomputed: whole
 
 Columns:
@@ -14,7 +19,11 @@ Columns:
   queue_key         VARCHAR  The queue.
   pipeline_id       UUID     The pipeline; NULL while no pipeline of its slug is known.
   pipeline_slug     VARCHAR  The pipeline's present slug, else the one when read.
-  runs              BIGINT   Attempts that ran to their end.
+  team_id           UUID     A team that owned it; NULL where none did, or none is known.
+  team_slug         VARCHAR  That team's present slug, else its last one.
+  attribution       VARCHAR  `sole` where one team owned it, `shared` where several did, `none`, or
+                             `not_evaluated` where no teams or no such pipeline were ever seen.
+  runs              DOUBLE   Attempts that ran to their end.
   agent_minutes     DOUBLE   How long they ran.
   priced_minutes    DOUBLE   Those of them that a price fits, before rounding.
   unpriced_minutes  DOUBLE   Those that no price fits.
@@ -41,13 +50,28 @@ priced_kinds AS (
     JOIN prices ON price.queue = queue_key OR list_contains(agent_tags, price.tag)
     GROUP BY ALL
 ),
+teams AS (
+    SELECT
+        pipeline_id,
+        team_id,
+        team_slug,
+        attribution,
+        greatest(owners, 1) AS parts,
+        coalesce(owned_from, '-infinity'::TIMESTAMP) AS begins_at,
+        coalesce(owned_to, 'infinity'::TIMESTAMP) AS ends_at
+    FROM pipeline_owners
+),
+spans AS (
+    SELECT DISTINCT pipeline_id, begins_at, ends_at FROM teams
+),
 runs AS (
     SELECT
         (started_at AT TIME ZONE 'UTC' AT TIME ZONE $time_zone)::DATE AS local_day,
         organization_id,
         job_runs.queue_key,
-        pipeline_id,
+        job_runs.pipeline_id,
         pipeline_slug,
+        begins_at,
         run_seconds,
         wasted_seconds,
         price IS NOT NULL AS is_priced,
@@ -57,7 +81,30 @@ runs AS (
     LEFT JOIN priced_kinds
         ON priced_kinds.queue_key = job_runs.queue_key
         AND priced_kinds.agent_tags IS NOT DISTINCT FROM job_runs.agent_tags
+    LEFT JOIN spans
+        ON spans.pipeline_id = job_runs.pipeline_id
+        AND started_at >= begins_at
+        AND started_at < ends_at
     WHERE run_seconds IS NOT NULL
+),
+by_pipeline AS (
+    SELECT
+        local_day,
+        organization_id,
+        queue_key,
+        pipeline_id,
+        pipeline_slug,
+        begins_at,
+        count(*) AS runs,
+        sum(run_seconds) AS run_seconds,
+        coalesce(sum(run_seconds) FILTER (is_priced), 0) AS priced_seconds,
+        coalesce(sum(run_seconds) FILTER (NOT is_priced), 0) AS unpriced_seconds,
+        sum(cost) AS cost,
+        sum(wasted_seconds) AS wasted_seconds,
+        if(count(cost) = 0, NULL, coalesce(sum(cost) FILTER (wasted_seconds > 0), 0))
+            AS wasted_cost
+    FROM runs
+    GROUP BY ALL
 )
 SELECT
     local_day,
@@ -65,13 +112,17 @@ SELECT
     queue_key,
     pipeline_id,
     pipeline_slug,
-    count(*) AS runs,
-    sum(run_seconds) / 60 AS agent_minutes,
-    coalesce(sum(run_seconds) FILTER (is_priced), 0) / 60 AS priced_minutes,
-    coalesce(sum(run_seconds) FILTER (NOT is_priced), 0) / 60 AS unpriced_minutes,
-    sum(cost) AS cost,
-    sum(wasted_seconds) / 60 AS wasted_minutes,
-    if(count(cost) = 0, NULL, coalesce(sum(cost) FILTER (wasted_seconds > 0), 0)) AS wasted_cost,
+    team_id,
+    team_slug,
+    coalesce(attribution, 'not_evaluated') AS attribution,
+    sum(runs / coalesce(parts, 1)) AS runs,
+    sum(run_seconds / coalesce(parts, 1)) / 60 AS agent_minutes,
+    sum(priced_seconds / coalesce(parts, 1)) / 60 AS priced_minutes,
+    sum(unpriced_seconds / coalesce(parts, 1)) / 60 AS unpriced_minutes,
+    sum(cost / coalesce(parts, 1)) AS cost,
+    sum(wasted_seconds / coalesce(parts, 1)) / 60 AS wasted_minutes,
+    sum(wasted_cost / coalesce(parts, 1)) AS wasted_cost,
     $currency::VARCHAR AS currency
-FROM runs
+FROM by_pipeline
+LEFT JOIN teams USING (pipeline_id, begins_at)
 GROUP BY ALL

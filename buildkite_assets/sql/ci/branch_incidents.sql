@@ -19,7 +19,7 @@ Columns:
   is_open            BOOLEAN    Whether it is still red: leave it out of averages, show its age.
   is_begin_known     BOOLEAN    Whether a passed build stands before it.
   red_seconds        DOUBLE     From red to green; while it is red, until Buildkite last told of
-                                any build.
+                                any build of the organization.
   working_seconds    DOUBLE     Those of them within the rules' working hours.
   red_builds         BIGINT     Failed builds of it.
   breaking_build_id  UUID       The build that broke it.
@@ -65,17 +65,18 @@ incidents AS (
     FROM numbered
     GROUP BY ALL
 ),
+told AS (
+    SELECT organization_id, max(synced_at) AS told_at FROM build_runs GROUP BY organization_id
+),
 timed AS (
     SELECT
         *,
         breaking.finished_at AS red_at,
         fixing.finished_at AS green_at,
         -- A newer build may pass before the older one that broke it has ended.
-        greatest(
-            coalesce(fixing.finished_at, (SELECT max(synced_at) FROM build_runs)),
-            breaking.finished_at
-        ) AS red_until
+        greatest(coalesce(fixing.finished_at, told_at), breaking.finished_at) AS red_until
     FROM incidents
+    JOIN told USING (organization_id)
 ),
 -- One row for each local day that an incident touches.
 days AS (

@@ -24,57 +24,68 @@ Columns:
   share_of_path       DOUBLE   Its waiting and running, of that of the whole path; NULL where that
                                is 0.
 */
-WITH RECURSIVE ran AS MATERIALIZED (
+WITH RECURSIVE finished AS (
     SELECT
-        job_id,
         build_id,
-        coalesce(runnable_at, started_at) AS began_at,
-        finished_at,
-        coalesce(queue_seconds, 0) AS queue_seconds,
-        run_seconds
+        list_reverse_sort(list({
+            'finished_at': finished_at,
+            'job_id': job_id,
+            -- Strictly before its own end, so that a job of no length never comes before itself.
+            'before_until': least(
+                coalesce(runnable_at, started_at) + INTERVAL 1 SECOND,
+                finished_at - INTERVAL 1 MICROSECOND
+            ),
+            'seconds': coalesce(queue_seconds, 0) + run_seconds
+        })) AS jobs
     FROM job_runs
     WHERE day >= $from_day AND day < $to_day AND started_at IS NOT NULL AND finished_at IS NOT NULL
-),
-ends AS MATERIALIZED (
-    SELECT build_id, finished_at, max(job_id) AS job_id FROM ran GROUP BY ALL
-),
-linked AS MATERIALIZED (
-    SELECT ran.job_id, ends.job_id AS job_before_id, ends.finished_at AS before_finished_at
-    FROM ran
-    ASOF JOIN ends
-        ON ends.build_id = ran.build_id
-        -- Strictly before its own end, so that a job of no length never comes before itself.
-        AND ends.finished_at
-            <= least(ran.began_at + INTERVAL 1 SECOND, ran.finished_at - INTERVAL 1 MICROSECOND)
-),
-path AS (
-    SELECT build_id, max_by(job_id, finished_at) AS job_id, 1 AS from_end
-    FROM ends
     GROUP BY build_id
+),
+-- From the last to the first: of the jobs that are left, those that may come before the last one.
+path AS (
+    SELECT build_id, jobs[1] AS job, jobs[2:] AS others, 1 AS from_end
+    FROM finished
     UNION ALL
-    SELECT path.build_id, linked.job_before_id, path.from_end + 1
+    SELECT build_id, jobs_before[1], jobs_before[2:], from_end + 1
+    FROM (
+        SELECT
+            build_id,
+            from_end,
+            list_filter(others, lambda other: other.finished_at <= job.before_until) AS jobs_before
+        FROM path
+    )
+    WHERE len(jobs_before) > 0
+),
+placed AS (
+    SELECT
+        build_id,
+        job.job_id AS job_id,
+        (row_number() OVER from_begin)::INTEGER AS position,
+        lag(job.finished_at) OVER from_begin AS before_finished_at,
+        job.seconds / nullif(sum(job.seconds) OVER (PARTITION BY build_id), 0) AS share_of_path
     FROM path
-    JOIN linked USING (job_id)
+    WINDOW from_begin AS (PARTITION BY build_id ORDER BY from_end DESC)
 )
 SELECT
-    build_id,
-    (row_number() OVER (PARTITION BY build_id ORDER BY from_end DESC))::INTEGER AS position,
-    job_runs.day,
+    placed.build_id,
+    position,
+    day,
     job_id,
     job_runs.organization_id,
     job_runs.pipeline_id,
     job_runs.pipeline_slug,
-    job_runs.step,
-    greatest(epoch(ran.began_at - coalesce(before_finished_at, builds.created_at)), 0.0)
-        AS gap_before_seconds,
-    ran.queue_seconds,
-    ran.run_seconds,
-    (ran.queue_seconds + ran.run_seconds)
-    / nullif(sum(ran.queue_seconds + ran.run_seconds) OVER (PARTITION BY build_id), 0)
-        AS share_of_path
-FROM path
-JOIN ran USING (job_id, build_id)
-JOIN job_runs USING (job_id, build_id)
-JOIN builds USING (build_id)
-LEFT JOIN linked USING (job_id)
-WHERE job_runs.day >= $from_day AND job_runs.day < $to_day
+    step,
+    greatest(
+        epoch(
+            coalesce(job_runs.runnable_at, job_runs.started_at)
+            - coalesce(before_finished_at, builds.created_at)
+        ),
+        0.0
+    ) AS gap_before_seconds,
+    coalesce(queue_seconds, 0) AS queue_seconds,
+    run_seconds,
+    share_of_path
+FROM placed
+JOIN job_runs USING (job_id)
+JOIN builds ON builds.build_id = placed.build_id
+WHERE day >= $from_day AND day < $to_day

@@ -31,6 +31,9 @@ Columns:
   outcome                        VARCHAR    passed, failed, canceled, not_run (skipped too) or
                                             unfinished.
   is_open                        BOOLEAN    Whether it goes on by itself: its figures will change.
+  is_final                       BOOLEAN    Whether it is not open and was last read 30 days after
+                                            its UTC day or later, or is gone from Buildkite: only a
+                                            retry or an unblock after that would change it.
   is_blocked                     BOOLEAN    Whether it stands at a block; `outcome` is then that of
                                             the work so far, and nothing behind the block was done.
   created_at                     TIMESTAMP  When it was created.
@@ -101,6 +104,9 @@ SELECT
         ELSE 'unfinished'
     END AS outcome,
     outcome = 'unfinished' AS is_open,
+    builds.absent_since IS NOT NULL
+        OR (NOT is_open AND builds.synced_at >= builds.created_at::DATE + INTERVAL 30 DAY)
+        AS is_final,
     coalesce(builds.blocked, false) AS is_blocked,
     builds.created_at,
     builds.started_at,

@@ -15,7 +15,7 @@ Columns:
   pipeline_slug           VARCHAR    The pipeline's present slug, else the one when read.
   step                    VARCHAR    The step's key, else its label, else its command.
   window_from             DATE       The first UTC day of builds that counts.
-  window_to               DATE       The last one: the newest build's.
+  window_to               DATE       The last one: the organization's newest build's.
   jobs                    BIGINT     Logical jobs that ended passed or failed: what the rate stands
                                      on.
   flaky_jobs              BIGINT     Those of them that show a signal.
@@ -32,7 +32,7 @@ Columns:
   wasted_minutes          DOUBLE     What its flaky failures took of agents.
 */
 WITH newest AS (
-    SELECT max(day) AS window_to FROM build_runs
+    SELECT organization_id, max(day) AS window_to FROM build_runs GROUP BY organization_id
 ),
 chains AS (
     SELECT
@@ -42,7 +42,7 @@ chains AS (
         job_retry_chains.day > window_to - 7 AS is_recent
     FROM job_retry_chains
     JOIN build_runs USING (build_id)
-    CROSS JOIN newest
+    JOIN newest ON newest.organization_id = job_retry_chains.organization_id
     WHERE job_retry_chains.day > window_to - 30 AND last_outcome IN ('passed', 'failed')
 ),
 passed_commits AS (

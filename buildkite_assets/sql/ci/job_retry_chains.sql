@@ -34,7 +34,7 @@ Columns:
   wasted_seconds    DOUBLE     Those whose result nobody used.
   flaky_seconds     DOUBLE     Those of attempts that failed by their code and whose retry passed.
 */
-WITH attempts AS (
+WITH attempts AS NOT MATERIALIZED (
     FROM job_runs
     WHERE day >= $from_day AND day < $to_day
 ),

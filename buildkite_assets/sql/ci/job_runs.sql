@@ -58,7 +58,7 @@ WITH RECURSIVE known_builds AS (
     FROM builds
     WHERE created_at >= $from_day AND created_at < $to_day
 ),
-attempts AS (
+attempts AS NOT MATERIALIZED (
     SELECT
         jobs.*,
         known_builds.pipeline_id,

@@ -20,8 +20,7 @@ Columns:
   not_run_builds             BIGINT   Those that never ran: skipped, or filtered out.
   open_builds                BIGINT   Those that still go on: the day's figures will change.
   blocked_builds             BIGINT   Those that stand at a block, whatever their outcome so far.
-  is_final                   BOOLEAN  Whether no build is open and each was last read 30 days after
-                                      the day or later; a retry may reopen one all the same.
+  is_final                   BOOLEAN  Whether all its builds are final: see `build_runs`.
   verdicts                   BIGINT   Builds that passed or failed: what `success_rate` stands on.
   success_rate               DOUBLE   Passed, of those that passed or failed.
   ended_builds               BIGINT   Builds that passed, failed or were canceled: what
@@ -32,10 +31,13 @@ Columns:
   green_p75_seconds          DOUBLE   … 75th percentile.
   green_p90_seconds          DOUBLE   … 90th percentile.
   green_p95_seconds          DOUBLE   … 95th percentile.
-  signal_p50_seconds         DOUBLE   Wall time of builds that passed or failed (`verdicts` of
-                                      them), blocks included, median.
+  signal_builds              BIGINT   Builds that passed or failed and told when they ended: what
+                                      time to signal stands on.
+  signal_p50_seconds         DOUBLE   Wall time of these, blocks included, median.
   signal_p90_seconds         DOUBLE   … 90th percentile.
-  first_failure_p50_seconds  DOUBLE   From creation until failing, median of the failed builds.
+  first_failures             BIGINT   Failed builds that told when: what time to first failure
+                                      stands on.
+  first_failure_p50_seconds  DOUBLE   From creation until failing, median of these.
   agent_hours                DOUBLE   That agents ran the builds' jobs.
   wasted_share               DOUBLE   The share of it whose result nobody used; NULL if none ran.
 */
@@ -59,10 +61,12 @@ counted AS (
         count(*) FILTER (outcome = 'not_run') AS not_run_builds,
         count(*) FILTER (is_open) AS open_builds,
         count(*) FILTER (is_blocked) AS blocked_builds,
-        min(synced_at) AS least_synced_at,
+        bool_and(is_final) AS is_final,
         count(active_seconds) FILTER (outcome = 'passed') AS green_builds,
         quantile_cont(active_seconds, [0.5, 0.75, 0.9, 0.95]) FILTER (outcome = 'passed') AS green,
+        count(wall_seconds) FILTER (is_verdict) AS signal_builds,
         quantile_cont(wall_seconds, [0.5, 0.9]) FILTER (is_verdict) AS signal,
+        count(time_to_first_failure_seconds) AS first_failures,
         quantile_cont(time_to_first_failure_seconds, 0.5) AS first_failure_p50_seconds,
         sum(agent_seconds) AS agent_seconds,
         sum(wasted_agent_seconds) AS wasted_agent_seconds
@@ -81,7 +85,7 @@ SELECT
     not_run_builds,
     open_builds,
     blocked_builds,
-    open_builds = 0 AND least_synced_at >= local_day + INTERVAL 31 DAY AS is_final,
+    is_final,
     passed_builds + failed_builds AS verdicts,
     passed_builds / nullif(verdicts, 0) AS success_rate,
     verdicts + canceled_builds AS ended_builds,
@@ -91,8 +95,10 @@ SELECT
     green[2] AS green_p75_seconds,
     green[3] AS green_p90_seconds,
     green[4] AS green_p95_seconds,
+    signal_builds,
     signal[1] AS signal_p50_seconds,
     signal[2] AS signal_p90_seconds,
+    first_failures,
     first_failure_p50_seconds,
     agent_seconds / 3600 AS agent_hours,
     wasted_agent_seconds / nullif(agent_seconds, 0) AS wasted_share

@@ -15,6 +15,7 @@ Columns:
   pipeline_slug             VARCHAR  The pipeline's present slug, else the one when read.
   builds                    BIGINT   Builds created.
   open_builds               BIGINT   Those that still go on: the week's figures will change.
+  is_final                  BOOLEAN  Whether all its builds are final: see `build_runs`.
   verdicts                  BIGINT   Builds that passed or failed: what `success_rate` stands on.
   success_rate              DOUBLE   Passed, of those that passed or failed.
   success_rate_change       DOUBLE   Against the week before; NULL where that has no verdicts.
@@ -43,6 +44,7 @@ counted AS (
         pipeline_slug,
         count(*) AS builds,
         count(*) FILTER (is_open) AS open_builds,
+        bool_and(is_final) AS is_final,
         count(*) FILTER (outcome = 'passed') AS passed_builds,
         count(*) FILTER (outcome IN ('passed', 'failed')) AS verdicts,
         count(*) FILTER (outcome IN ('passed', 'failed', 'canceled')) AS ended_builds,
@@ -70,6 +72,7 @@ SELECT
     rated.pipeline_slug,
     rated.builds,
     rated.open_builds,
+    rated.is_final,
     rated.verdicts,
     rated.success_rate,
     rated.success_rate - before.success_rate AS success_rate_change,

@@ -29,107 +29,108 @@ Columns:
   peak_waiting        BIGINT     Most jobs waiting at once.
   distinct_agents     BIGINT     Agents that began a job.
 */
-WITH seen AS (
-    SELECT build_id, synced_at FROM build_runs
-),
-lines AS MATERIALIZED (
+WITH lines AS MATERIALIZED (
     SELECT
         organization_id,
         queue_key,
-        row_number() OVER (ORDER BY organization_id, queue_key) AS line
+        (row_number() OVER (ORDER BY organization_id, queue_key))::INTEGER AS line
     FROM (SELECT DISTINCT organization_id, queue_key FROM job_runs)
 ),
-attempts AS (
+attempts AS NOT MATERIALIZED (
     SELECT
         line,
+        build_id,
         agent_id,
         queue_seconds,
         if(started_at < runnable_at, started_at, runnable_at) AS runnable_at,
         started_at,
         gave_up_at,
-        greatest(coalesce(finished_at, synced_at), started_at) AS ran_to
+        finished_at
     FROM job_runs
     JOIN lines USING (organization_id, queue_key)
-    JOIN seen USING (build_id)
-    WHERE runnable_at IS NOT NULL OR started_at IS NOT NULL
 ),
-changes AS (
-    SELECT line, runnable_at AS changed_at, 1 AS waiting, 0 AS running
+-- Whatever makes one more or one less wait or run.
+changes AS NOT MATERIALIZED (
+    SELECT line, false AS is_running, runnable_at AS changed_at, 1 AS difference
     FROM attempts
     WHERE runnable_at IS NOT NULL
     UNION ALL
-    SELECT line, started_at, if(runnable_at IS NULL, 0, -1), 1
+    SELECT line, false, coalesce(started_at, greatest(gave_up_at, runnable_at)), -1
     FROM attempts
+    WHERE runnable_at IS NOT NULL
+    UNION ALL
+    SELECT line, true, started_at, 1 FROM attempts WHERE started_at IS NOT NULL
+    UNION ALL
+    SELECT line, true, greatest(coalesce(finished_at, synced_at), started_at), -1
+    FROM attempts
+    JOIN (SELECT build_id, synced_at FROM build_runs) USING (build_id)
     WHERE started_at IS NOT NULL
-    UNION ALL
-    SELECT line, greatest(gave_up_at, runnable_at), -1, 0 FROM attempts WHERE started_at IS NULL
-    UNION ALL
-    SELECT line, ran_to, 0, -1 FROM attempts WHERE started_at IS NOT NULL
 ),
+-- What happens on an hour's first microsecond is its begin. What happens later is followed in
+-- order, each change as one number: twice its microsecond, and 1 more for a rise. So at one instant
+-- falls come first (a job that ends makes room for the one that begins), and no level is reached
+-- that has no length. This is the one sort of all changes.
 by_hour AS MATERIALIZED (
     SELECT
         line,
-        date_trunc('hour', changed_at) AS hour,
-        sum(waiting)::INTEGER AS waiting,
-        sum(running)::INTEGER AS running
-    FROM changes
+        is_running,
+        hour,
+        sum(difference)::BIGINT AS difference,
+        coalesce(sum(difference) FILTER (microsecond = 0), 0)::BIGINT AS difference_at_begin,
+        sum(difference * (3600000000 - microsecond))::BIGINT AS level_microseconds,
+        list_reduce(
+            list_transform(
+                coalesce(
+                    list_sort(
+                        list(2 * microsecond + (difference > 0)::BIGINT) FILTER (microsecond > 0)
+                    ),
+                    []
+                ),
+                lambda number: {'level': number % 2 * 2 - 1, 'peak': 0::BIGINT}
+            ),
+            lambda so_far, next: {
+                'level': so_far.level + next.level,
+                'peak': greatest(so_far.peak, so_far.level + next.level)
+            },
+            {'level': 0::BIGINT, 'peak': 0::BIGINT}
+        ).peak AS rise_after_begin
+    FROM (
+        SELECT
+            line,
+            is_running,
+            difference,
+            date_trunc('hour', changed_at) AS hour,
+            epoch_us(changed_at) % 3600000000 AS microsecond
+        FROM changes
+    )
     GROUP BY ALL
 ),
 spans AS (
     SELECT line, min(hour) AS first_hour, max(hour) AS last_hour FROM by_hour GROUP BY line
 ),
 hours AS (
-    SELECT line, unnest(generate_series(first_hour, last_hour, INTERVAL 1 HOUR)) AS hour FROM spans
-),
--- How many waited and ran when the hour began: all changes of the hours before.
-at_begin AS (
     SELECT
         line,
-        hour,
-        coalesce(sum(waiting) OVER earlier, 0)::INTEGER AS waiting,
-        coalesce(sum(running) OVER earlier, 0)::INTEGER AS running
-    FROM hours
-    LEFT JOIN by_hour USING (line, hour)
-    WINDOW earlier AS (
-        PARTITION BY line ORDER BY hour ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-    )
+        is_running,
+        unnest(generate_series(first_hour, last_hour, INTERVAL 1 HOUR)) AS hour
+    FROM spans
+    CROSS JOIN (VALUES (false), (true)) AS levels (is_running)
 ),
--- What happens at one instant is one change (a job that ends makes room for the one that begins):
--- all but its last row have no length, and each row knows the level after all of them. Numbers
--- stand for queue, hour and instant, since this is the one sort of all changes.
-levels AS (
-    SELECT
-        slot,
-        sum(waiting) OVER until_now AS waiting,
-        sum(running) OVER until_now AS running,
-        (coalesce(lead(microsecond) OVER in_hour, 3600000000) - microsecond) / 1e6 AS seconds
-    FROM (
-        SELECT
-            line * 10000000 + (epoch_us(changed_at) // 3600000000) AS slot,
-            epoch_us(changed_at) % 3600000000 AS microsecond,
-            waiting,
-            running
-        FROM changes
-        UNION ALL
-        SELECT line * 10000000 + (epoch_us(hour) // 3600000000), 0, waiting, running FROM at_begin
-    )
-    WINDOW
-        in_hour AS (PARTITION BY slot ORDER BY microsecond),
-        until_now AS (
-            PARTITION BY slot ORDER BY microsecond
-            RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-        )
-),
+-- On top of how many waited or ran before the hour: all changes of the hours before it.
 load AS (
     SELECT
-        slot // 10000000 AS line,
-        make_timestamp(slot % 10000000 * 3600000000) AS hour,
-        sum(running * seconds) / 3600 AS mean_running,
-        max(running) FILTER (seconds > 0) AS peak_running,
-        sum(waiting * seconds) / 3600 AS mean_waiting,
-        max(waiting) FILTER (seconds > 0) AS peak_waiting
-    FROM levels
-    GROUP BY slot
+        line,
+        is_running,
+        hour,
+        coalesce(sum(difference) OVER earlier, 0)::BIGINT AS level_before,
+        level_before + coalesce(level_microseconds, 0) / 3600000000 AS mean,
+        level_before + coalesce(difference_at_begin + rise_after_begin, 0) AS peak
+    FROM hours
+    LEFT JOIN by_hour USING (line, is_running, hour)
+    WINDOW earlier AS (
+        PARTITION BY line, is_running ORDER BY hour
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    )
 ),
 arriving AS (
     SELECT
@@ -165,13 +166,14 @@ SELECT
     wait[1] AS wait_p50_seconds,
     wait[2] AS wait_p90_seconds,
     wait[3] AS wait_p95_seconds,
-    mean_running,
-    peak_running::BIGINT AS peak_running,
-    mean_waiting,
-    peak_waiting::BIGINT AS peak_waiting,
+    running.mean AS mean_running,
+    running.peak AS peak_running,
+    waiting.mean AS mean_waiting,
+    waiting.peak AS peak_waiting,
     coalesce(distinct_agents, 0) AS distinct_agents
-FROM load
+FROM (FROM load WHERE is_running) AS running
+JOIN (FROM load WHERE NOT is_running) AS waiting USING (line, hour)
 JOIN lines USING (line)
 LEFT JOIN arriving USING (line, hour)
 LEFT JOIN starting USING (line, hour)
-WHERE arrivals > 0 OR starts > 0 OR peak_running > 0 OR peak_waiting > 0
+WHERE arrivals > 0 OR starts > 0 OR running.peak > 0 OR waiting.peak > 0

@@ -1,0 +1,182 @@
+"""Posts to a webhook, in Slack's format, when a run fails or a check no longer passes."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import dagster as dg
+import httpx
+import stamina
+
+from buildkite_assets.session import Session
+from buildkite_assets.settings import Settings
+
+_ATTEMPTS = 3
+_SILENCE_SECONDS = 5
+_LONGEST_TEXT = 3000
+_NOT_SET = dg.SkipReason("BUILDKITE_ALERT_WEBHOOK is not set: there is nowhere to post to.")
+
+
+class AlertError(Exception):
+    """An alert could not be posted; the message never shows where to, which is a secret."""
+
+
+class _TroubleError(AlertError):
+    """It may be posted on another try."""
+
+
+def post(webhook: str, text: str) -> None:
+    """Post a text to a webhook that takes Slack's messages.
+
+    Raises:
+        AlertError: it was not taken, also after some tries where these may help.
+    """
+    for attempt in stamina.retry_context(on=_TroubleError, attempts=_ATTEMPTS, wait_initial=0.5):
+        with attempt:
+            _send(webhook, text)
+
+
+def _send(webhook: str, text: str) -> None:
+    try:
+        with _unlogged(webhook):
+            status = httpx.post(webhook, json={"text": text}, timeout=_SILENCE_SECONDS).status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _TroubleError(
+            f"The alert was not posted: {type(error).__name__}. Check BUILDKITE_ALERT_WEBHOOK, "
+            "the network and its proxy."
+        ) from None
+    if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        raise _TroubleError(f"The alert was not posted: the webhook answered {status}.")
+    if not httpx.codes.is_success(status):
+        raise AlertError(
+            f"The alert was not posted: the webhook answered {status}. Check "
+            "BUILDKITE_ALERT_WEBHOOK: it may have been revoked."
+        )
+
+
+@contextmanager
+def _unlogged(webhook: str) -> Iterator[None]:
+    """Keep httpx from logging the address that it posts to."""
+
+    def is_harmless(record: logging.LogRecord) -> bool:
+        return webhook not in record.getMessage()
+
+    logger = logging.getLogger("httpx")
+    logger.addFilter(is_harmless)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_harmless)
+
+
+@dg.run_failure_sensor(
+    name="alert_on_failed_runs",
+    description=(
+        "Posts to BUILDKITE_ALERT_WEBHOOK, in Slack's format, what failed, why and what to do. "
+        "Costs no requests to Buildkite."
+    ),
+)
+def alert_on_failed_runs(
+    context: dg.RunFailureSensorContext, session: dg.ResourceParam[Session]
+) -> dg.SkipReason | None:
+    """Post the failure of one run."""
+    settings = session.settings
+    if not settings.alert_webhook:
+        return _NOT_SET
+    run = context.dagster_run
+    reasons = [_reason(event) for event in context.get_step_failure_events()]
+    lines = [
+        f"*{_escaped(run.job_name)} failed*",
+        *(reasons or [_escaped(context.failure_event.message or "")]),
+        _link(settings, run.run_id),
+    ]
+    _post_lines(settings, lines)
+    return None
+
+
+@dg.sensor(
+    name="alert_on_failed_checks",
+    minimum_interval_seconds=60,
+    description=(
+        "Posts to BUILDKITE_ALERT_WEBHOOK, in Slack's format, when an asset check that passed "
+        "fails, and when it passes again. Costs no requests to Buildkite."
+    ),
+)
+def alert_on_failed_checks(
+    context: dg.SensorEvaluationContext, session: dg.ResourceParam[Session]
+) -> dg.SensorResult | dg.SkipReason:
+    """Post what has changed since the last tick; where posting fails, the next tick tries again."""
+    settings = session.settings
+    if not settings.alert_webhook:
+        return _NOT_SET
+    known_failing = set(json.loads(context.cursor or "[]"))
+    failing = set(known_failing)
+    lines: list[str] = []
+    for evaluation, run_id in _last_evaluations(context):
+        name = evaluation.asset_check_key.to_user_string()
+        if evaluation.passed and name in known_failing:
+            failing.discard(name)
+            lines.append(f"*{_escaped(name)} passes again*")
+        elif not evaluation.passed and name not in known_failing:
+            failing.add(name)
+            lines += [
+                f"*{_escaped(name)} fails* ({evaluation.severity.value.lower()})",
+                *([_escaped(evaluation.description)] if evaluation.description else []),
+                _link(settings, run_id),
+            ]
+    if not lines:
+        return dg.SkipReason("No check has changed since the last look.")
+    _post_lines(settings, lines)
+    return dg.SensorResult(cursor=json.dumps(sorted(failing)))
+
+
+ALERTS: list[dg.SensorDefinition] = [alert_on_failed_runs, alert_on_failed_checks]
+
+
+def _last_evaluations(
+    context: dg.SensorEvaluationContext,
+) -> list[tuple[dg.AssetCheckEvaluation, str]]:
+    """The last outcome of each check with its run; of one that is being evaluated, none."""
+    if context.repository_def is None:
+        raise AssertionError("a sensor is evaluated for a repository")
+    keys = sorted(context.repository_def.asset_graph.asset_check_keys)
+    storage = context.instance.event_log_storage
+    records = storage.get_latest_asset_check_execution_by_key(keys)
+    found = [(records[key].evaluation, records[key].run_id) for key in keys if key in records]
+    return [
+        (evaluation, run_id)
+        for evaluation, run_id in found
+        if isinstance(evaluation, dg.AssetCheckEvaluation)
+    ]
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    """Why a step failed: the message of what is expected, else no more than the error's name."""
+    failure = event.step_failure_data
+    told = failure.user_failure_data
+    if told is None:
+        error = failure.error
+        while error and error.cause:
+            error = error.cause
+        name = error.cls_name if error else None
+        return f"{event.step_key}: {name or 'an error'}. The run's log tells more."
+    code = told.metadata.get("code")
+    coded = f" `{_escaped(str(code.value))}`" if code else ""
+    return f"{event.step_key}:{coded} {_escaped(told.description or '')}"
+
+
+def _link(settings: Settings, run_id: str) -> str:
+    if not settings.dagster_url:
+        return f"Run {run_id}"
+    return f"<{settings.dagster_url}/runs/{run_id}|Open the run>"
+
+
+def _post_lines(settings: Settings, lines: Sequence[str]) -> None:
+    text = settings.without_secrets("\n".join(line for line in lines if line))
+    post(settings.alert_webhook, text[:_LONGEST_TEXT])
+
+
+def _escaped(text: str) -> str:
+    """Text as Slack wants it, so that nothing in it becomes a link or a mention."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,62 @@
+"""The command line's `purge` group."""
+
+from collections.abc import Callable
+
+import click
+
+from buildkite_assets.report.page import render, report_path
+from buildkite_assets.session import Session
+from buildkite_assets.settings import Settings, SettingsError
+from buildkite_assets.warehouse import Connection, WarehouseError
+from buildkite_assets.warehouse.purge import finish_purge, purge_person, purge_pipeline
+
+_confirmed = click.confirmation_option(
+    prompt="It cannot be undone, and the derived tables are derived anew. Go on?"
+)
+
+
+@click.group()
+def purge() -> None:
+    """Remove a person or a pipeline for good."""
+
+
+@purge.command()
+@click.argument("who")
+@_confirmed
+def person(who: str) -> None:
+    """Remove WHO, a user's id or an e-mail address, who has left all organizations.
+
+    Their builds stay, without them; what people wrote into messages and meta-data stays as it is.
+    """
+    session = _session()
+    _purge(session, lambda connection: purge_person(connection, who, session.privacy.email))
+
+
+@purge.command()
+@click.argument("pipeline_id")
+@_confirmed
+def pipeline(pipeline_id: str) -> None:
+    """Remove a deleted pipeline by its id, with its builds and jobs and the access to it."""
+    _purge(_session(), lambda connection: purge_pipeline(connection, pipeline_id))
+
+
+def _session() -> Session:
+    try:
+        return Session(Settings.from_environment())
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _purge(session: Session, remove: Callable[[Connection], None]) -> None:
+    warehouse = session.warehouse
+    try:
+        with warehouse.transaction() as connection:
+            remove(connection)
+        click.echo("Removed; deriving tables anew …")
+        finish_purge(warehouse, session.parameters)
+        report = report_path(session.settings)
+        if report.exists():  # which names pipelines, too
+            warehouse.publish_beside(report.name, render(session.settings).encode())
+    except WarehouseError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"Published to {session.settings.warehouse}")
