@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-NAMES = ("small", "dlt_rest_api", "rate", "large", "derived", "access")
+NAMES = ("small", "dlt_rest_api", "rate", "large", "derived", "access", "checks")
 
 
 def main() -> None:

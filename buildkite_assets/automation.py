@@ -16,6 +16,7 @@ CHANGES_JOB = "changes_job"
 BUILDS_JOB = "builds_job"
 ACCESS_JOB = "catalog_and_access_job"
 CHECKS_JOB = "checks_job"
+NIGHTLY_CHECKS_JOB = "nightly_checks_job"
 
 SETTLE_AGES_DAYS = [2, 7, 30]
 """When a day is read again in full: after most retries, after long blocks, before it is gone."""
@@ -108,6 +109,17 @@ SCHEDULES: list[dg.ScheduleDefinition] = [
         description=(
             "Every hour: all checks that read the published file alone, without materializing "
             "anything. Costs no requests."
+        ),
+    ),
+    dg.ScheduleDefinition(
+        name="nightly_checks",
+        job_name=NIGHTLY_CHECKS_JOB,
+        cron_schedule="30 4 * * *",
+        execution_timezone="UTC",
+        description=(
+            "Every night: compare a sampled day with Buildkite, look for fields that are not "
+            "known, for lost builds, and how long token, allowance and old days last. Costs about "
+            "20 requests for each organization, and one per 100 builds of the sampled day."
         ),
     ),
 ]

@@ -29,6 +29,7 @@ from buildkite_assets.partitions import first_day
 from buildkite_assets.purging import purge
 from buildkite_assets.report.page import report_path
 from buildkite_assets.runs import (
+    BlockedError,
     fail_orphaned_runs,
     prepare_home,
     run_access,
@@ -207,6 +208,6 @@ def _one_line_errors() -> Iterator[None]:
     """What is expected to go wrong becomes one line and exit code 1."""
     try:
         yield
-    except EXPECTED as error:
+    except (*EXPECTED, BlockedError) as error:
         code = getattr(error, "code", None)
         raise click.ClickException(f"{code}: {error}" if code else str(error)) from None

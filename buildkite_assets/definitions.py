@@ -16,13 +16,17 @@ from buildkite_assets.automation import (
     CHANGES_JOB,
     CHECKS_JOB,
     DERIVE,
+    NIGHTLY_CHECKS_JOB,
     SCHEDULES,
 )
-from buildkite_assets.checks import CHECKS
+from buildkite_assets.checks import CHECKS, HOURLY_CHECKS, NIGHTLY_CHECKS
 from buildkite_assets.freshness import with_freshness
 from buildkite_assets.partitions import daily_partitions
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
+
+# These run on their own, and not with what they look at.
+_ON_THEIR_OWN = dg.AssetSelection.checks(*HOURLY_CHECKS, *NIGHTLY_CHECKS)
 
 
 def definitions(session: Session) -> dg.Definitions:
@@ -30,60 +34,56 @@ def definitions(session: Session) -> dg.Definitions:
     partitions = daily_partitions(session.settings)
     builds = builds_asset(partitions)
     derived = derived_assets(partitions)
-    return dg.Definitions(
-        assets=with_freshness(
-            [
-                *stored_in(
-                    [catalog, access, builds, build_changes, *derived], session.settings.warehouse
-                ),
-                ci_report,
-            ],
-            session.settings.rules.freshness_hours,
+    listed = dg.AssetSelection.groups("catalog")
+    snapshot = dg.AssetSelection.assets(access)
+    tables = stored_in(
+        [catalog, access, builds, build_changes, *derived], session.settings.warehouse
+    )
+    jobs = [
+        ("catalog_job", listed, "Lists organizations, pipelines, clusters and queues anew."),
+        ("access_job", snapshot, "Takes a snapshot of members, teams and what teams may do."),
+        (ACCESS_JOB, listed | snapshot, "Both of these, one after the other."),
+        (
+            BUILDS_JOB,
+            dg.AssetSelection.assets(builds),
+            "Reads days of builds and jobs in full.",
         ),
-        asset_checks=CHECKS,
+        (
+            CHANGES_JOB,
+            dg.AssetSelection.assets(build_changes),
+            "Brings every known day of builds up to date.",
+        ),
+        *(
+            (
+                f"{each.node_def.name}_job",
+                dg.AssetSelection.assets(each),
+                each.node_def.description,
+            )
+            for each in derived
+        ),
+        (
+            "ci_report_job",
+            dg.AssetSelection.assets(ci_report),
+            "Writes the report for people without Dagster.",
+        ),
+    ]
+    return dg.Definitions(
+        assets=with_freshness([*tables, ci_report], session.settings.rules.freshness_hours),
+        asset_checks=[*CHECKS, *HOURLY_CHECKS, *NIGHTLY_CHECKS],
         jobs=[
-            dg.define_asset_job(
-                "catalog_job",
-                dg.AssetSelection.groups("catalog"),
-                description="Lists organizations, pipelines, clusters and queues anew.",
-            ),
-            dg.define_asset_job(
-                "access_job",
-                dg.AssetSelection.assets(access),
-                description="Takes a snapshot of members, teams and what teams may do.",
-            ),
-            dg.define_asset_job(
-                ACCESS_JOB,
-                dg.AssetSelection.groups("catalog") | dg.AssetSelection.assets(access),
-                description="Both of these, one after the other.",
-            ),
-            dg.define_asset_job(
-                BUILDS_JOB,
-                dg.AssetSelection.assets(builds),
-                description="Reads days of builds and jobs in full.",
-            ),
-            dg.define_asset_job(
-                CHANGES_JOB,
-                dg.AssetSelection.assets(build_changes),
-                description="Brings every known day of builds up to date.",
-            ),
             *(
-                dg.define_asset_job(
-                    f"{each.node_def.name}_job",
-                    dg.AssetSelection.assets(each),
-                    description=each.node_def.description,
-                )
-                for each in derived
+                dg.define_asset_job(name, selection - _ON_THEIR_OWN, description=description)
+                for name, selection, description in jobs
             ),
             dg.define_asset_job(
                 CHECKS_JOB,
-                dg.AssetSelection.all_asset_checks(),
+                dg.AssetSelection.checks(*CHECKS, *HOURLY_CHECKS),
                 description="Checks what is published, without materializing anything.",
             ),
             dg.define_asset_job(
-                "ci_report_job",
-                dg.AssetSelection.assets(ci_report),
-                description="Writes the report for people without Dagster.",
+                NIGHTLY_CHECKS_JOB,
+                dg.AssetSelection.checks(*NIGHTLY_CHECKS),
+                description="Checks what is published against Buildkite itself.",
             ),
         ],
         schedules=SCHEDULES,

@@ -1,4 +1,4 @@
-"""Every derived table once: one SQL file each under `sql/`, whose header says what its rows are.
+"""Every derived table once: a SQL file in `sql/ci` or `sql/access`, whose header tells its rows.
 
 A file begins with its header, then comes one SELECT:
 
@@ -74,7 +74,8 @@ def derived_tables() -> tuple[DerivedTable, ...]:
     Raises:
         DefinitionError: a header is malformed.
     """
-    paths = sorted(FOLDER.glob("*/*.sql"), key=lambda path: path.stem)
+    paths = [path for folder in _GROUPS for path in FOLDER.glob(f"{folder}/*.sql")]
+    paths.sort(key=lambda path: path.stem)
     return tuple(parse(path, path.read_text(encoding="utf-8")) for path in paths)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError  # exported nowhere else
 
 from buildkite_assets.assets.failures import ExpectedFailure
 from buildkite_assets.assets.specs import asset_key
@@ -29,6 +30,10 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
+
+
+class BlockedError(Exception):
+    """A check that blocks has failed: nothing was made of the data that it looked at."""
 
 
 class _WarningLines(logging.Handler):
@@ -75,6 +80,7 @@ def run_catalog(session: Session, instance: dg.DagsterInstance) -> None:
     Raises:
         BuildkiteError: Buildkite failed.
         WarehouseError: the warehouse failed.
+        BlockedError: a check that blocks has failed, as in every other run.
     """
     _run(session, instance, "catalog_job", {}, {})
 
@@ -184,6 +190,11 @@ def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
         )
     except ExpectedFailure as failure:
         raise failure.error from None
+    except DagsterAssetCheckFailedError as error:
+        raise BlockedError(
+            f"{' '.join(str(error).split())}. Nothing was made of this data. The asset's checks in "
+            "the UI (`buildkite-assets dev`) show the rows, and what to do."
+        ) from error
 
 
 def _is_alive(pid: int) -> bool:

@@ -64,7 +64,14 @@ def test_nothing_runs_by_itself_and_all_that_could_says_what_it_costs(tmp_path: 
     settings = Settings.from_environment({"BUILDKITE_WAREHOUSE": str(tmp_path / "w.duckdb")})
     repository = definitions(Session(settings)).get_repository_def()
     switches = {switch.name: switch for switch in repository.schedule_defs}
-    assert switches.keys() == {"follow_changes", "today", "settle", "access", "checks"}
+    assert switches.keys() == {
+        "follow_changes",
+        "today",
+        "settle",
+        "access",
+        "checks",
+        "nightly_checks",
+    }
     for schedule in switches.values():
         assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
         assert re.search(r"\bCosts? .*requests?\b", schedule.description or "", re.DOTALL)
@@ -85,7 +92,8 @@ def test_every_asset_is_fresh_for_as_long_as_the_rules_say_of_its_group(tmp_path
     settings = Settings.from_environment(
         {"BUILDKITE_WAREHOUSE": str(tmp_path / "w.duckdb"), "BUILDKITE_RULES": str(rules)}
     )
-    hours = {"catalog": 26, "builds": 3, "access": 48, "metrics": 26}
+    others = ("catalog", "build_details", "metrics", "access_review")
+    hours = {"builds": 3, "access": 48, **dict.fromkeys(others, 26)}
     specs = definitions(Session(settings)).resolve_all_asset_specs()
     assert {spec.group_name for spec in specs} == hours.keys()
     for spec in specs:

@@ -61,7 +61,7 @@ def every_item(client: Client, path: str, record: type[R]) -> Iterator[Response[
 
     first = client.get(path, {"per_page": LARGEST}, decode)
     yield first
-    yield from _following(client, first, decode)
+    yield from following_pages(client, first, decode)
 
 
 def builds_of(
@@ -92,7 +92,7 @@ def builds_of(
         page = _first_page(client, path, {**query, "created_to": instant_text(end)}, page_size)
         yield page
         oldest = page.body.oldest_within(window.created_from, end)
-        following = _following(client, page, decode_builds)
+        following = following_pages(client, page, decode_builds)
         while page.next_url and oldest is None:
             page = next(following)
             yield page
@@ -124,7 +124,7 @@ def _crowded_second(
             return
         ids = page.body.ids
         try:
-            for following in _following(client, page, decode_builds):
+            for following in following_pages(client, page, decode_builds):
                 yield following
                 ids |= following.body.ids
         except ServerTroubleError:
@@ -137,10 +137,14 @@ def _crowded_second(
         seen = ids
 
 
-def _following(
+def following_pages(
     client: Client, page: Response[T], decode: Callable[[bytes], T]
 ) -> Iterator[Response[T]]:
-    """The pages after a page, by their `next` links, at the size of that page."""
+    """The pages after a page, by their `next` links, at the size of that page.
+
+    Raises:
+        BuildkiteError: see `buildkite.errors`.
+    """
     followed: set[str] = set()
     while url := page.next_url:
         if url in followed:

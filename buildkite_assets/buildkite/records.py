@@ -231,15 +231,33 @@ class Build(Body):
         Raises:
             ValueError: the URL names no pipeline.
         """
-        match = _PIPELINE.search(self.url)
-        if not match:
+        slug = _pipeline_in(self.url)
+        if slug is None:
             raise ValueError("the url names no pipeline")
-        return unquote(match[1])
+        return slug
 
     @property
     def commit_author(self) -> Author | None:
         """The author, who may come as a bare name."""
         return Author(name=self.author) if isinstance(self.author, str) else self.author
+
+
+class ListedBuild(Body):
+    """A build of which nothing is wanted but that it exists, and where."""
+
+    id: Id
+    url: str
+    web_url: str | None = None
+
+    @property
+    def address(self) -> str:
+        """Its page at Buildkite, else its address in the API."""
+        return self.web_url or self.url
+
+    @property
+    def pipeline_slug(self) -> str | None:
+        """Its pipeline's slug, or None where the URL names none."""
+        return _pipeline_in(self.url)
 
 
 class Organization(Body):
@@ -383,6 +401,12 @@ class TeamPipeline(Body):
     def access_rank(self) -> int | None:
         """1 for the lowest level to 3 for the highest, None for one that is not known."""
         return _ACCESS_RANKS.get(self.access_level or "")
+
+
+def _pipeline_in(url: str) -> str | None:
+    """The slug of the pipeline whose build has this address in the API."""
+    match = _PIPELINE.search(url)
+    return unquote(match[1]) if match else None
 
 
 def _in_capitals(word: str | None) -> str | None:

@@ -19,7 +19,9 @@ from buildkite_assets.warehouse.errors import UnsoundRowsError
 from buildkite_assets.warehouse.queries import references
 from buildkite_assets.warehouse.schema import create_table
 
-_DAYS_AT_ONCE = 31
+_DAYS_AT_ONCE = 7
+_MEMORY_LIMIT = "1GB"
+_MOST_THREADS = 8
 _DAY = timedelta(days=1)
 _SOURCES = {table.name: table for table in (*TABLES, *ACCESS_TABLES)}
 
@@ -77,6 +79,7 @@ def derive_whole(
         DefinitionError: the header's columns are not those of the query.
         UnsoundRowsError: a key would stand twice.
     """
+    _limit_memory(connection)
     _create_missing(connection, tables)
     values = _values(table, parameters)
     _check_columns(connection, table, values)
@@ -111,7 +114,10 @@ def derive_days(
         DefinitionError: the header's columns are not those of the query.
         UnsoundRowsError: a key would stand twice.
     """
+    _limit_memory(connection)
     _create_missing(connection, tables)
+    no_day = {"from_day": date.min, "to_day": date.min}
+    _check_columns(connection, table, _values(table, {**parameters, **no_day}))
     lost: set[date] = set()
     if not _has_columns(connection, table):
         create_table(connection, table)
@@ -122,7 +128,6 @@ def derive_days(
     for first, last in ranges(days, _DAYS_AT_ONCE):
         window = {"from_day": first, "to_day": last + _DAY}
         values = _values(table, {**parameters, **window})
-        _check_columns(connection, table, values)
         within = "day >= $from_day AND day < $to_day"
         connection.execute(f"DELETE FROM {table.name} WHERE {within}", window)
         connection.execute(f"INSERT INTO {table.name} BY NAME {table.query}", values)
@@ -260,6 +265,17 @@ class _Fingerprints:
                 f"SELECT bit_xor(hash({columns})) FROM {name}"
             ).fetchall()
         return self._contents[name]
+
+
+def _limit_memory(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have DuckDB write to its temporary directory what it would else keep in memory.
+
+    Its own limit is most of the machine. Ten million jobs take hardly longer within this one, with
+    up to that many threads; each thread needs its share.
+    """
+    connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
+    [(threads,)] = connection.execute("SELECT current_setting('threads')").fetchall()
+    connection.execute(f"SET threads = {min(threads, _MOST_THREADS)}")
 
 
 def _record(

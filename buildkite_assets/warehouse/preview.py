@@ -8,6 +8,8 @@ from buildkite_assets.tables import Table
 _ROWS = 5
 _COLUMNS = 8
 _LONGEST_TEXT = 40
+_LONGEST_TEXT_IN_FULL = 200
+_WIDEST = 10_000
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
@@ -24,15 +26,22 @@ def preview(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
         f'SELECT {columns} FROM {table.name} ORDER BY "{_newest_by(table)}" DESC NULLS LAST '
         f"LIMIT {_ROWS}"
     ).pl()
+    return as_markdown(rows, _LONGEST_TEXT)
+
+
+def as_markdown(rows: pl.DataFrame, longest_text: int = _LONGEST_TEXT_IN_FULL) -> str:
+    """A few rows as a Markdown table; text that is longer is cut."""
+    one_line = pl.col(pl.String).str.replace_all(r"[\r\n|]+", " ")
     with pl.Config(
         tbl_formatting="MARKDOWN",
         tbl_hide_column_data_types=True,
         tbl_hide_dataframe_shape=True,
         tbl_cols=_COLUMNS,
-        tbl_width_chars=1000,
-        fmt_str_lengths=_LONGEST_TEXT,
+        tbl_rows=-1,
+        tbl_width_chars=_WIDEST,
+        fmt_str_lengths=longest_text,
     ):
-        return str(rows)
+        return str(rows.with_columns(one_line))
 
 
 def _newest_by(table: Table) -> str:

@@ -370,3 +370,34 @@ def test_a_build_by_someone_whose_access_had_ended_is_found(lab: Lab, acme: Orga
     lab.read_day(day)
     lab.derive()
     assert lab.rows(found) == [(member.id, "1")]
+
+
+def test_one_person_in_two_organizations_is_one_user_with_a_role_in_each(
+    lab: Lab, acme: Organization
+) -> None:
+    ada, max_ = people(acme)
+    other = Organization(
+        "other", "Other", clock=lab.clock, lock=lab.sandbox.lock, created_at=lab.clock()
+    )
+    for user in (ada, max_):
+        other.add_member(user, role="admin")
+    other.add_pipeline("site")
+    lab.sandbox.organizations["other"] = other
+    for token in lab.sandbox.tokens:
+        token.organizations = ("acme", "other")
+    lab.sync()
+    lab.derive()
+    assert lab.rows(f"""
+        SELECT organizations.slug, members.role, members.name
+        FROM organization_members AS members JOIN organizations USING (organization_id)
+        WHERE user_id = '{max_.id}' ORDER BY 1
+    """) == [  # noqa: S608 - an id of the sandbox
+        ("acme", "MEMBER", "Max Member"),
+        ("other", "ADMIN", "Max Member"),
+    ]
+    assert lab.rows(EFFECTIVE)[2:] == [("Max Member", "site", 3), ("Max Member", "web", 2)]
+    other.remove_member(max_)
+    lab.sync()
+    lab.derive()
+    assert lab.rows(EFFECTIVE)[2:] == [("Max Member", "web", 2)]
+    assert len(lab.rows(f"FROM organization_members WHERE user_id = '{max_.id}'")) == 1

@@ -256,3 +256,18 @@ def test_who_people_are_is_in_no_event_of_a_run(lab: Lab, acme: Organization) ->
     assert "access_findings" in events
     for word in (ada.name, ada.email, "adal", "Alone Admin", "max.member"):
         assert word not in events
+
+
+def test_a_throttled_snapshot_waits_and_is_whole(lab: Lab, acme: Organization) -> None:
+    acme.add_team("Another")
+    refusals = iter(range(3))
+
+    def throttle(request: Request) -> Response | None:
+        if "/teams/" in request.url.path and next(refusals, None) is not None:
+            return Response('{"message": "Please wait", "scope": "rest", "reset": 1}', 429)
+        return None
+
+    lab.sandbox.faults = throttle
+    lab.sync()
+    assert next(refusals, None) is None
+    assert lab.rows("SELECT teams, team_members FROM access_syncs") == [(2, 2)]

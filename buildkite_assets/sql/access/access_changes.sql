@@ -68,36 +68,43 @@ team_sights AS (
     FROM access_syncs
 ),
 
--- A begin or an end of a state; at a change it is both, and only the begin is kept.
-turns AS (
+-- Each instant at which a thing appears, changes or is gone: what ends there and what begins there
+-- are one.
+points AS (
     SELECT
-        organization_id, object_type, user_id, team_id, pipeline_id,
-        valid_from AS changed_at,
-        true AS is_begin,
-        coalesce(lag(valid_to) OVER state = valid_from, false) AS is_continued,
-        if(is_continued, lag(value) OVER state, NULL) AS before,
-        value AS after,
-        if(is_continued, lag(access_rank) OVER state, NULL) AS rank_before,
-        access_rank AS rank_after,
-        if(is_continued, lag(valid_from) OVER state, NULL) AS known_since,
-        coalesce(valid_to, 'infinity') AS ends_at
-    FROM states
-    WINDOW state AS (
-        PARTITION BY organization_id, object_type, user_id, team_id, pipeline_id
-        ORDER BY valid_from
-    )
-    UNION ALL
-    SELECT
-        organization_id, object_type, user_id, team_id, pipeline_id, valid_to, false, false,
-        value, NULL, access_rank, NULL, valid_from, NULL
+        organization_id, object_type, user_id, team_id, pipeline_id, changed_at,
+        bool_or(is_there) AS is_there,
+        any_value(value) AS value,
+        any_value(access_rank) AS access_rank
     FROM (
-        SELECT *, lead(valid_from) OVER (
-            PARTITION BY organization_id, object_type, user_id, team_id, pipeline_id
-            ORDER BY valid_from
-        ) AS next_from
+        SELECT
+            organization_id, object_type, user_id, team_id, pipeline_id,
+            unnest([valid_from, valid_to]) AS changed_at,
+            unnest([true, false]) AS is_there,
+            unnest([value, NULL]) AS value,
+            unnest([access_rank, NULL]) AS access_rank
         FROM states
     )
-    WHERE valid_to IS NOT NULL AND next_from IS DISTINCT FROM valid_to
+    WHERE changed_at IS NOT NULL
+    GROUP BY organization_id, object_type, user_id, team_id, pipeline_id, changed_at
+),
+
+turns AS (
+    SELECT
+        organization_id, object_type, user_id, team_id, pipeline_id, changed_at,
+        is_there,
+        coalesce(lag(is_there) OVER thing, false) AS was_there,
+        lag(value) OVER thing AS before,
+        value AS after,
+        lag(access_rank) OVER thing AS rank_before,
+        access_rank AS rank_after,
+        if(was_there, lag(changed_at) OVER thing, NULL) AS known_since,
+        coalesce(lead(changed_at) OVER thing, 'infinity') AS ends_at
+    FROM points
+    WINDOW thing AS (
+        PARTITION BY organization_id, object_type, user_id, team_id, pipeline_id
+        ORDER BY changed_at
+    )
 ),
 
 -- `window_start` is NULL where no earlier snapshot would have shown it: that is no change.
@@ -126,13 +133,12 @@ team_counts AS (
         organization_id,
         'team' AS object_type,
         changed_at,
-        sum(sum(delta)) OVER (PARTITION BY organization_id ORDER BY changed_at) AS teams_after,
-        teams_after - sum(delta) AS teams_before
-    FROM (
-        SELECT organization_id, valid_from AS changed_at, 1 AS delta FROM teams_history
-        UNION ALL
-        SELECT organization_id, valid_to, -1 FROM teams_history WHERE valid_to IS NOT NULL
-    )
+        sum(sum(is_there::INTEGER - was_there::INTEGER)) OVER (
+            PARTITION BY organization_id ORDER BY changed_at
+        ) AS teams_after,
+        teams_after - sum(is_there::INTEGER - was_there::INTEGER) AS teams_before
+    FROM turns
+    WHERE object_type = 'team'
     GROUP BY organization_id, changed_at
 ),
 
@@ -167,10 +173,10 @@ toggles AS (
 ),
 
 object_changes AS (
-    SELECT seen_turns.*
+    SELECT *
     FROM seen_turns
     WHERE window_start IS NOT NULL
-        AND (NOT is_continued OR before <> after)
+        AND (is_there <> was_there OR before <> after)
         AND (
             object_type = 'organization_member'
             OR (organization_id, changed_at) NOT IN (
@@ -183,20 +189,15 @@ explained AS (
     SELECT
         changes.*,
         CASE
-            WHEN changes.object_type = 'organization_member'
-                THEN CASE
-                    WHEN changes.before IS NULL AND NOT changes.is_continued THEN 'joined'
-                    WHEN changes.is_begin THEN 'role_changed'
-                    ELSE 'left'
-                END
-            WHEN changes.is_continued AND changes.object_type = 'team_member' THEN 'role_changed'
-            WHEN changes.is_continued THEN 'level_changed'
-            WHEN team.changed_at IS NOT NULL OR changes.object_type = 'team'
-                THEN if(changes.is_begin, 'team_created', 'team_deleted')
-            WHEN member.changed_at IS NOT NULL THEN if(changes.is_begin, 'joined', 'left')
+            WHEN changes.is_there AND changes.was_there
+                THEN if(changes.object_type = 'team_pipeline', 'level_changed', 'role_changed')
+            WHEN changes.object_type = 'organization_member' OR member.changed_at IS NOT NULL
+                THEN if(changes.is_there, 'joined', 'left')
+            WHEN changes.object_type = 'team' OR team.changed_at IS NOT NULL
+                THEN if(changes.is_there, 'team_created', 'team_deleted')
             WHEN changes.object_type = 'team_member'
-                THEN if(changes.is_begin, 'joined_team', 'left_team')
-            WHEN changes.is_begin THEN 'pipeline_added'
+                THEN if(changes.is_there, 'joined_team', 'left_team')
+            WHEN changes.is_there THEN 'pipeline_added'
             WHEN pipelines.absent_since <= changes.window_end THEN 'pipeline_deleted'
             ELSE 'pipeline_removed'
         END AS cause
@@ -206,14 +207,14 @@ explained AS (
         AND team.changed_at = changes.changed_at
         AND team.object_type = 'team'
         AND team.team_id = changes.team_id
-        AND team.is_begin = changes.is_begin
+        AND team.is_there = changes.is_there
     LEFT JOIN object_changes AS member
         ON member.organization_id = changes.organization_id
         AND member.changed_at = changes.changed_at
         AND member.object_type = 'organization_member'
         AND member.user_id = changes.user_id
-        AND member.is_begin = changes.is_begin
-        AND NOT member.is_continued
+        AND member.is_there = changes.is_there
+        AND member.is_there <> member.was_there
     LEFT JOIN pipelines
         ON pipelines.organization_id = changes.organization_id
         AND pipelines.pipeline_id = changes.pipeline_id
@@ -228,7 +229,7 @@ spans AS (
         if(window_start IS NULL, changed_at - INTERVAL 1 MICROSECOND, changed_at) AS begins_at,
         ends_at
     FROM seen_turns
-    WHERE is_begin
+    WHERE is_there
 ),
 
 paths AS (
@@ -330,7 +331,7 @@ reasons AS (
         AND explained.changed_at = turned_paths.changed_at
         AND explained.user_id = turned_paths.user_id
         AND explained.team_id = turned_paths.team_id
-    WHERE explained.object_type = 'team_member' AND NOT explained.is_continued
+    WHERE explained.object_type = 'team_member' AND explained.is_there <> explained.was_there
     UNION ALL
     SELECT turned_paths.*, explained.cause, explained.window_start
     FROM turned_paths
@@ -379,8 +380,8 @@ level_names AS (
 SELECT
     organization_id, changed_at, object_type, user_id, team_id, pipeline_id,
     CASE
-        WHEN NOT is_begin THEN 'revoked'
-        WHEN NOT is_continued THEN 'granted'
+        WHEN NOT is_there THEN 'revoked'
+        WHEN NOT was_there THEN 'granted'
         WHEN object_type <> 'team_pipeline' THEN 'role_changed'
         WHEN rank_after > rank_before THEN 'raised'
         WHEN rank_after < rank_before THEN 'lowered'

@@ -33,15 +33,26 @@ Columns:
   critical_path_minutes  DOUBLE   Minutes that the step waited and ran on its builds' critical
                                   paths.
 */
-WITH attempts AS (
+WITH timed AS NOT MATERIALIZED (
     SELECT
-        job_runs.*,
-        (coalesce(started_at, created_at) AT TIME ZONE 'UTC' AT TIME ZONE $time_zone)::DATE
-            AS local_day,
-        is_last_attempt AND outcome IN ('passed', 'failed') AS is_verdict,
-        outcome IN ('passed', 'failed') AND job_runs.run_seconds IS NOT NULL AS is_finished_run,
-        path.queue_seconds + path.run_seconds AS critical_seconds
+        *,
+        date_trunc('minute', coalesce(started_at, created_at)) AS minute
     FROM job_runs
+),
+-- Asked once for each minute, since to ask the time zone's rules is dear.
+minutes AS (
+    SELECT minute, (minute AT TIME ZONE 'UTC' AT TIME ZONE $time_zone)::DATE AS local_day
+    FROM (SELECT DISTINCT minute FROM timed)
+),
+attempts AS (
+    SELECT
+        timed.*,
+        local_day,
+        is_last_attempt AND outcome IN ('passed', 'failed') AS is_verdict,
+        outcome IN ('passed', 'failed') AND timed.run_seconds IS NOT NULL AS is_finished_run,
+        path.queue_seconds + path.run_seconds AS critical_seconds
+    FROM timed
+    JOIN minutes USING (minute)
     LEFT JOIN build_critical_path AS path USING (job_id)
 ),
 counted AS (
@@ -59,9 +70,14 @@ counted AS (
         count(*) FILTER (attempt_no = 1) AS jobs,
         count(*) FILTER (attempt_no = 1 AND NOT is_last_attempt) AS retried_jobs,
         count(*) FILTER (is_finished_run) AS finished_runs,
-        quantile_cont(run_seconds, [0.5, 0.9]) FILTER (is_finished_run) AS run,
+        -- Of lists, since with so many groups `quantile_cont` as an aggregate of its own outgrows
+        -- a small memory.
+        list_aggregate(list(run_seconds) FILTER (is_finished_run), 'quantile_cont', [0.5, 0.9])
+            AS run,
         count(queue_seconds) AS waits,
-        quantile_cont(queue_seconds, [0.5, 0.9]) AS wait,
+        list_aggregate(
+            list(queue_seconds) FILTER (queue_seconds IS NOT NULL), 'quantile_cont', [0.5, 0.9]
+        ) AS wait,
         coalesce(sum(critical_seconds), 0) / 60 AS critical_path_minutes
     FROM attempts
     GROUP BY ALL

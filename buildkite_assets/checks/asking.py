@@ -1,0 +1,97 @@
+"""What checks that ask Buildkite share: the connection, and what a refusal means for them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property, wraps
+from itertools import takewhile
+
+import dagster as dg
+
+from buildkite_assets.buildkite.access import token_in_use
+from buildkite_assets.buildkite.client import Client, Response
+from buildkite_assets.buildkite.errors import (
+    BuildkiteError,
+    InvalidCredentialsError,
+    InvalidPermissionsError,
+    NotFoundError,
+    TransientError,
+)
+from buildkite_assets.buildkite.organizations import visible_organizations
+from buildkite_assets.buildkite.records import AccessToken, Organization
+from buildkite_assets.checks.check import Evidence, Finding, NotEvaluatedError
+from buildkite_assets.checks.stored import stored_evidence
+from buildkite_assets.session import Session
+from buildkite_assets.settings import SettingsError
+from buildkite_assets.warehouse.coverage import covered_days
+
+_SETTLED_AFTER = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class ApiEvidence(Evidence):
+    """What a check that asks Buildkite looks at."""
+
+    client: Client
+
+    @cached_property
+    def token(self) -> Response[AccessToken]:
+        """The token in use; asked for once.
+
+        Raises:
+            BuildkiteError: see `buildkite.errors`.
+        """
+        return token_in_use(self.client)
+
+    @cached_property
+    def organizations(self) -> list[Organization]:
+        """The organizations that are synced; asked for once.
+
+        Raises:
+            BuildkiteError: see `buildkite.errors`.
+        """
+        organizations, _ = visible_organizations(self.client, self.session.settings.organizations)
+        return organizations
+
+    def settled_days(self, organization: Organization) -> list[date]:
+        """The known days of an organization that ended two days ago or earlier."""
+        latest = self.now.date() - _SETTLED_AFTER
+        days = covered_days(self.connection, organization.id)
+        return list(takewhile(lambda day: day <= latest, days))
+
+
+@contextmanager
+def api_evidence(session: Session) -> Iterator[ApiEvidence]:
+    """The published file, and a connection to Buildkite.
+
+    Raises:
+        NotEvaluatedError: there is no file or no token yet.
+        dagster.Failure: the file is damaged.
+    """
+    with stored_evidence(session) as stored:
+        try:
+            session.settings.token  # noqa: B018 - said before anything is asked
+        except SettingsError as error:
+            raise NotEvaluatedError(f"{error}.") from error
+        with session.client() as client:
+            yield ApiEvidence(session, stored.connection, stored.now, client)
+
+
+def asking(evaluate: Callable[[ApiEvidence], Finding]) -> Callable[[ApiEvidence], Finding]:
+    """Have a refusal mean that a check was not evaluated, and any other trouble fail the run.
+
+    What a token may not ask says nothing of the data; that Buildkite cannot be reached, someone
+    should see.
+    """
+
+    @wraps(evaluate)
+    def asked(evidence: ApiEvidence) -> Finding:
+        try:
+            return evaluate(evidence)
+        except (InvalidCredentialsError, InvalidPermissionsError, NotFoundError) as error:
+            raise NotEvaluatedError(str(error)) from error
+        except BuildkiteError as error:
+            raise dg.Failure(str(error), allow_retries=isinstance(error, TransientError)) from error
+
+    return asked

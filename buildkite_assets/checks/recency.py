@@ -1,0 +1,84 @@
+"""How old the newest build is, told apart from how old the last sync is."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from buildkite_assets.checks.check import WARN, Check, Evidence, Finding, NotEvaluatedError
+from buildkite_assets.tables import BUILDS
+from buildkite_assets.warehouse.preview import as_markdown
+
+LONGEST_SYNC_AGE = timedelta(hours=26)
+"""A sync every night may be two hours late."""
+
+_LAST = """
+SELECT
+    organizations.slug,
+    greatest(
+        max(days.read_at) FILTER (days.is_newest),
+        (SELECT max(finished_at) FROM sync_feeds WHERE organization_id = days.organization_id)
+    ),
+    (SELECT max(created_at) FROM builds WHERE organization_id = days.organization_id)
+FROM (
+    SELECT *, day = max(day) OVER (PARTITION BY organization_id) AS is_newest FROM sync_days
+) AS days
+JOIN organizations USING (organization_id)
+WHERE len($wanted) = 0 OR list_contains($wanted::VARCHAR[], organizations.slug)
+GROUP BY days.organization_id, organizations.slug
+ORDER BY organizations.slug
+"""
+
+
+def _synced_lately(evidence: Evidence) -> Finding:
+    wanted = list(evidence.session.settings.organizations)
+    rows = evidence.connection.execute(_LAST, {"wanted": wanted}).fetchall()
+    if not rows:
+        raise NotEvaluatedError("no day of builds has been read yet: run `buildkite-assets sync`.")
+    last_sync_at = min(synced_at for _, synced_at, _ in rows)
+    sync_age = evidence.now - last_sync_at.replace(tzinfo=UTC)
+    newest_build_at = max((built_at for *_, built_at in rows if built_at), default=None)
+    metadata: dict[str, Any] = {
+        "last_sync_age_hours": _hours(sync_age),
+        "organizations": dg.MetadataValue.md(_table(rows)),
+    }
+    if newest_build_at:
+        build_age = evidence.now - newest_build_at.replace(tzinfo=UTC)
+        metadata["newest_build_age_hours"] = _hours(build_age)
+    return Finding(
+        passed=sync_age <= LONGEST_SYNC_AGE,
+        description=f"The last sync ended {_hours(sync_age)} hours ago.",
+        metadata=metadata,
+    )
+
+
+def _hours(age: timedelta) -> float:
+    return round(age / timedelta(hours=1), 1)
+
+
+def _table(rows: list[tuple[str, datetime, datetime | None]]) -> str:
+    columns = {
+        "organization": pl.String,
+        "last sync (UTC)": pl.Datetime,
+        "newest build (UTC)": pl.Datetime,
+    }
+    return as_markdown(pl.DataFrame(rows, columns, orient="row"))
+
+
+SYNCED_LATELY = Check(
+    table=BUILDS,
+    name="synced_lately",
+    statement=(
+        f"The last successful sync is at most {LONGEST_SYNC_AGE / timedelta(hours=1):.0f} hours "
+        "old, in each organization.\n\nA sync is a change feed, or a full read of the newest known "
+        "day. The age of the newest build is told beside it and never fails: nothing built is not "
+        "nothing synced."
+    ),
+    remedy=(
+        "look at the last runs of changes_job, and whether the schedule `follow_changes` is "
+        "switched on; or run `buildkite-assets sync`."
+    ),
+    severity=WARN,
+    evaluate=_synced_lately,
+)
