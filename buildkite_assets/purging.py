@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import click
 
+from buildkite_assets.report.page import render, report_path
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings, SettingsError
 from buildkite_assets.warehouse import Connection, WarehouseError
@@ -53,6 +54,9 @@ def _purge(session: Session, remove: Callable[[Connection], None]) -> None:
             remove(connection)
         click.echo("Removed; deriving tables anew …")
         finish_purge(warehouse, session.parameters)
+        report = report_path(session.settings)
+        if report.exists():  # which names pipelines, too
+            warehouse.publish_beside(report.name, render(session.settings).encode())
     except WarehouseError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"Published to {session.settings.warehouse}")

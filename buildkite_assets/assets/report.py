@@ -1,7 +1,10 @@
 """The report: CI health as one HTML page, for people who have no Dagster."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
+from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import PREFIX
 from buildkite_assets.report.page import render, report_path
 from buildkite_assets.session import Session
@@ -44,10 +47,14 @@ _HOURLY_IF_CHANGED = (
     deps=[dg.AssetKey([PREFIX, name]) for name in _SHOWN],
     automation_condition=_HOURLY_IF_CHANGED,
 )
-def ci_report(session: dg.ResourceParam[Session]) -> dg.MaterializeResult[None]:
+@told_in_one_line
+def ci_report(
+    context: dg.AssetExecutionContext,  # noqa: ARG001 - for `told_in_one_line`
+    session: dg.ResourceParam[Session],
+) -> Iterator[dg.MaterializeResult[None]]:
     """Render the published file's figures, and replace the page."""
     page = render(session.settings).encode()
     path = session.warehouse.publish_beside(report_path(session.settings).name, page)
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         metadata={"path": dg.MetadataValue.path(path), "bytes": len(page)},
     )

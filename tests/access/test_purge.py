@@ -146,9 +146,13 @@ def test_a_purged_pipeline_takes_its_builds_and_the_access_to_it_along(
     lab.read_day(DAY)
     acme.delete_pipeline("web")
     lab.sync()
+    report = lab.path.with_name(f"{lab.path.stem}-ci-report.html")
+    report.write_text(">web<")
     for _ in range(2):
         done = purge(lab, "pipeline", web.upper())
         assert done.exit_code == 0, done.output
+    assert "CI health of acme" in report.read_text()
+    assert ">web<" not in report.read_text()
     assert set(traces(lab.path, web, *(build.id for build in builds))) == {"purged"}
     assert lab.rows("SELECT build_id::VARCHAR FROM builds") == [(kept.id,)]
     lab.sync()

@@ -79,7 +79,7 @@ def test_each_headline_is_that_of_the_rows_it_names(month: Connection) -> None:
         "Time to green, 90th percentile": f"{green:,} passed builds",
         "Wait for an agent, 90th percentile": f"{waits:,} jobs",
         "Main red": f"{times} incidents",
-        "Cost of agents": f"{runs:,} runs",
+        "Cost of agents": f"{runs:,.0f} runs",
         "Flaky steps": f"{recovered} more",
     }.items():
         assert n in told[name].basis
