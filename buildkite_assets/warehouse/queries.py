@@ -24,7 +24,7 @@ def references(query: str) -> References:
     Raises:
         ValueError: it is no SELECT that DuckDB can parse.
     """
-    with duckdb.connect() as connection:
+    with _parser().cursor() as connection:
         [(text,)] = connection.execute(
             "SELECT json_serialize_sql($query::VARCHAR)", {"query": query}
         ).fetchall()
@@ -36,6 +36,12 @@ def references(query: str) -> References:
     tables = {node["table_name"] for node in nodes if node.get("type") == "BASE_TABLE"}
     parameters = {node["identifier"] for node in nodes if node.get("class") == "PARAMETER"}
     return References(frozenset(tables - own), frozenset(parameters))
+
+
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    """A database that holds nothing: to open one takes longer than to parse a query."""
+    return duckdb.connect()
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON value
