@@ -181,10 +181,17 @@ def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
     shown = dg.Definitions.merge(
         definitions(session), dg.Definitions(loggers={"warnings": _warnings})
     )
+    job = shown.resolve_job_def(job_name)
+    if selection is not None:
+        # Named, since else a part of a job would take along checks that the job leaves out.
+        checks = job.asset_layer.asset_graph.asset_check_keys
+        job = job.get_subset(
+            asset_selection=set(selection),
+            asset_check_selection={key for key in checks if key.asset_key in selection},
+        )
     try:
-        shown.resolve_job_def(job_name).execute_in_process(
+        job.execute_in_process(
             instance=instance,
-            asset_selection=selection,
             run_config={"loggers": {"warnings": {}}, **config},
             tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
         )

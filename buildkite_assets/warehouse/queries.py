@@ -44,6 +44,12 @@ def references(query: str) -> References:
     return References(frozenset(tables - own), frozenset(parameters))
 
 
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    """A database that holds nothing: to open one takes longer than to parse a query."""
+    return duckdb.connect()
+
+
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON value
     if isinstance(tree, dict):
         yield tree

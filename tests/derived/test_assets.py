@@ -58,6 +58,19 @@ def derived_runs(instance: dg.DagsterInstance) -> int:
     return len([run for run in instance.get_runs() if run.job_name.startswith("derived")])
 
 
+def checks_run(instance: dg.DagsterInstance) -> set[str]:
+    """The checks that ran with derived tables."""
+    runs = [run for run in instance.get_runs() if run.job_name.startswith("derived")]
+    events = [
+        entry.dagster_event
+        for run in runs
+        for entry in instance.all_logs(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        )
+    ]
+    return {event.asset_check_evaluation_data.check_name for event in events if event}
+
+
 def test_a_sync_makes_what_lags_and_nothing_else(
     session: Session, instance: dg.DagsterInstance
 ) -> None:
@@ -82,6 +95,8 @@ def test_a_sync_makes_what_lags_and_nothing_else(
     assert events.asset_materialization.partition == TODAY.isoformat()
     assert "| logical_job_key |" in str(events.asset_materialization.metadata["preview"].value)
     assert set(instance.get_materialized_partitions(JOB_RUNS)) == set(days)
+
+    assert checks_run(instance) == {"no_dangling_grants"}
 
     before = derived_runs(instance)
     run_derived(session, instance)
