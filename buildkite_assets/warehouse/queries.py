@@ -18,12 +18,6 @@ class References:
 
 
 @cache
-def _parser() -> duckdb.DuckDBPyConnection:
-    """An empty database to parse in: opening one takes longer than parsing a query."""
-    return duckdb.connect()
-
-
-@cache
 def references(query: str) -> References:
     """What a SELECT refers to; names of its own common table expressions are left out.
 
