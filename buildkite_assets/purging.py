@@ -27,6 +27,7 @@ def person(who: str) -> None:
     """Remove WHO, a user's id or an e-mail address, who has left all organizations.
 
     Their builds stay, without them; what people wrote into messages and meta-data stays as it is.
+    Commits may name them by further addresses: purge those likewise.
     """
     session = _session()
     _purge(session, lambda connection: purge_person(connection, who, session.privacy.email))

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from buildkite_assets.automation import CHANGES_JOB
 from buildkite_assets.rules import Access, Rules
 from buildkite_assets.sandbox import Organization
 
@@ -76,6 +77,23 @@ def test_a_day_of_builds_that_was_not_read_leaves_dormancy_unevaluated(
     lab.derive()
     assert lab.rows(status) == [("open",)]
     assert lab.rows(known) == [(2, 2)]
+
+
+def test_days_that_change_feeds_brought_are_known_too(lab: Lab, acme: Organization) -> None:
+    lab.rules = Rules(access=Access(dormant_days=2))
+    lab.environment = {"BUILDKITE_START_DATE": f"{NOON:%Y-%m-%d}"}
+    team_with(acme, "Builders", "build_and_read", people(acme)[1])
+    lab.sync()
+    lab.read_day(f"{NOON:%Y-%m-%d}")
+    lab.run(CHANGES_JOB)
+    status = "SELECT status FROM access_findings WHERE rule_id = 'dormant_access'"
+    lab.sync(days=3)
+    lab.derive()
+    assert lab.rows(status) == [("not_evaluated",)]
+    lab.run(CHANGES_JOB)
+    lab.derive()
+    assert lab.rows(status) == [("open",)]
+    assert lab.rows("SELECT DISTINCT recent_days_known FROM pipeline_access_usage") == [(2,)]
 
 
 def test_a_path_is_redundant_as_long_as_other_teams_give_as_much(

@@ -88,14 +88,25 @@ parts AS (
     ) AS parts (rule_id, kind, is_subject)
 ),
 
--- The unbroken runs of days whose builds were read.
-read_days AS (
+-- The days whose builds were read, and those that change feeds brought from begin to end.
+known_days AS (
+    SELECT organization_id, day FROM sync_days
+    UNION
+    SELECT
+        organization_id,
+        unnest(range(min(started_at)::DATE + 1, max(read_point)::DATE, INTERVAL 1 DAY))::DATE
+    FROM sync_feeds
+    GROUP BY organization_id
+),
+
+-- The unbroken runs of such days.
+runs_of_days AS (
     SELECT organization_id, min(day) AS first_day, max(day) AS last_day
     FROM (
         SELECT
             organization_id, day,
             day - row_number() OVER (PARTITION BY organization_id ORDER BY day)::INTEGER AS run
-        FROM sync_days
+        FROM known_days
     )
     GROUP BY organization_id, run
 ),
@@ -114,7 +125,7 @@ coverage AS (
             if(syncs.teams > 0 AND days.first_day IS NOT NULL, 'teams_and_builds', NULL)
         ]) AS need
     FROM access_syncs AS syncs
-    LEFT JOIN read_days AS days
+    LEFT JOIN runs_of_days AS days
         ON days.organization_id = syncs.organization_id
         AND days.first_day <= syncs.started_at::DATE - $dormant_days::INTEGER
         AND days.last_day >= syncs.started_at::DATE - 1

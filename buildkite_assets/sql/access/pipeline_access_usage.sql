@@ -22,7 +22,7 @@ Columns:
   last_used_at            TIMESTAMP  The later of the two.
   is_never_used           BOOLEAN    Whether they did neither in all the builds that are known.
   recent_days             INTEGER    How many days are recent, 90 by default.
-  recent_days_known       BIGINT     How many of these days had their builds read.
+  recent_days_known       BIGINT     Of how many of these days the builds are known.
   builds_known_since      DATE       The first day of builds that was read.
   snapshot_at             TIMESTAMP  When the newest snapshot of the organization began.
 */
@@ -30,16 +30,27 @@ WITH snapshots AS (
     SELECT organization_id, max(started_at) AS snapshot_at FROM access_syncs GROUP BY ALL
 ),
 
+-- The days whose builds were read, and those that change feeds brought from begin to end.
+known_days AS (
+    SELECT organization_id, day FROM sync_days
+    UNION
+    SELECT
+        organization_id,
+        unnest(range(min(started_at)::DATE + 1, max(read_point)::DATE, INTERVAL 1 DAY))::DATE
+    FROM sync_feeds
+    GROUP BY organization_id
+),
+
 known AS (
     SELECT
         organization_id,
         snapshots.snapshot_at - to_days($dormant_days::INTEGER) AS recent_from,
-        min(sync_days.day) AS builds_known_since,
+        min(known_days.day) AS builds_known_since,
         count(*) FILTER (
-            sync_days.day >= recent_from::DATE AND sync_days.day < snapshots.snapshot_at::DATE
+            known_days.day >= recent_from::DATE AND known_days.day < snapshots.snapshot_at::DATE
         ) AS recent_days_known
     FROM snapshots
-    JOIN sync_days USING (organization_id)
+    JOIN known_days USING (organization_id)
     GROUP BY organization_id, snapshots.snapshot_at
 ),
 
