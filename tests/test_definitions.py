@@ -5,16 +5,19 @@ import subprocess
 import sys
 from datetime import timedelta
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 
 import dagster as dg
 import yaml
+from rich.console import Console
 
 from buildkite_assets.definitions import definitions
 from buildkite_assets.runs import prepare_home
 from buildkite_assets.sandbox import serve
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
+from buildkite_assets.terminal import automation_table
 from buildkite_assets.warehouse import connect
 
 from .syncing import command_environment, empty_sandbox, environment
@@ -79,6 +82,12 @@ def test_nothing_runs_by_itself_and_all_that_could_says_what_it_costs(tmp_path: 
     for sensor in repository.sensor_defs:
         assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
         assert "Costs no requests" in (sensor.description or "")
+    # `make dev` prints all of them.
+    console = Console(file=StringIO(), record=True, width=200)
+    console.print(automation_table())
+    printed = console.export_text()
+    for name in [*switches, *(sensor.name for sensor in repository.sensor_defs)]:
+        assert f"│ {name} " in printed
 
 
 def test_every_asset_is_fresh_for_as_long_as_the_rules_say_of_its_group(tmp_path: Path) -> None:
