@@ -137,7 +137,7 @@ ALERTS: list[dg.SensorDefinition] = [alert_on_failed_runs, alert_on_failed_check
 def _last_evaluations(
     context: dg.SensorEvaluationContext,
 ) -> list[tuple[dg.AssetCheckEvaluation, str]]:
-    """The last outcome of each check with its run; of one that is being evaluated, none."""
+    """The last outcome of each check with its run; of one that could not be evaluated, none."""
     if context.repository_def is None:
         raise AssertionError("a sensor is evaluated for a repository")
     keys = sorted(context.repository_def.asset_graph.asset_check_keys)
@@ -147,8 +147,14 @@ def _last_evaluations(
     return [
         (evaluation, run_id)
         for evaluation, run_id in found
-        if isinstance(evaluation, dg.AssetCheckEvaluation)
+        if isinstance(evaluation, dg.AssetCheckEvaluation) and _was_evaluated(evaluation)
     ]
+
+
+def _was_evaluated(evaluation: dg.AssetCheckEvaluation) -> bool:
+    """Whether a check claims anything: one that could not look passes and says so."""
+    evaluated = evaluation.metadata.get("evaluated")
+    return evaluated is None or evaluated.value is not False
 
 
 def _reason(event: dg.DagsterEvent) -> str:

@@ -209,7 +209,7 @@ def thing() -> None:
     """Be something to check."""
 
 
-OUTCOME = {"passed": True}
+OUTCOME = {"passed": True, "evaluated": True}
 
 
 @dg.asset_check(asset=thing)
@@ -219,6 +219,7 @@ def is_sound() -> dg.AssetCheckResult:
         passed=OUTCOME["passed"],
         severity=dg.AssetCheckSeverity.WARN,
         description="3 things are <odd>.",
+        metadata={"evaluated": OUTCOME["evaluated"]},
     )
 
 
@@ -235,8 +236,8 @@ def test_a_check_is_told_when_it_fails_and_when_it_passes_again(
     session = session_of(server, tmp_path, channel)
     sensor = Sensor(alert_on_failed_checks, session, instance, checked)
 
-    def evaluate(*, passed: bool) -> str:
-        OUTCOME["passed"] = passed
+    def evaluate(*, passed: bool, evaluated: bool = True) -> str:
+        OUTCOME.update(passed=passed, evaluated=evaluated)
         job = checked.resolve_implicit_global_asset_job_def()
         return job.execute_in_process(instance=instance).run_id
 
@@ -251,6 +252,10 @@ def test_a_check_is_told_when_it_fails_and_when_it_passes_again(
     ]
     # Still failing is nothing new.
     evaluate(passed=False)
+    sensor.tick()
+    assert len(channel.texts) == 1
+    # Nor is one that could not look: it passes, and says nothing.
+    evaluate(passed=True, evaluated=False)
     sensor.tick()
     assert len(channel.texts) == 1
     # What could not be posted fails the tick, and is posted by the next one.
