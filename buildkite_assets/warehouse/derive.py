@@ -19,7 +19,7 @@ from buildkite_assets.warehouse.errors import UnsoundRowsError
 from buildkite_assets.warehouse.queries import references
 from buildkite_assets.warehouse.schema import create_table
 
-_DAYS_AT_ONCE = 7
+_DAYS_AT_ONCE = 31
 _MEMORY_LIMIT = "1GB"
 _MOST_THREADS = 8
 _DAY = timedelta(days=1)
