@@ -1,13 +1,8 @@
 """The notebooks as apps, as `make notebook` opens them."""
 
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -16,11 +11,11 @@ from tests.syncing import command_environment
 
 from .conftest import CHROMIUM
 from .looks import DESK, PHONE, SCHEMES, assert_readable, look
+from .serving import serving
 
 PROJECT = Path(__file__).parents[2]
 NOTEBOOKS = ("notebooks/ci_health.py", "notebooks/access_review.py")
-_PATIENCE_SECONDS = 120
-_PATIENCE = _PATIENCE_SECONDS * 1000
+_PATIENCE = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -28,34 +23,14 @@ def apps(month_file: Path) -> Iterator[str]:
     """Serve both notebooks; the address."""
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(  # noqa: S603 - marimo's own command
-        [sys.executable, "-m", "marimo", "run", *NOTEBOOKS, "--headless", "--port", f"{port}"],
-        env=command_environment({"BUILDKITE_WAREHOUSE": str(month_file)}),
-        cwd=PROJECT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as server:
-        try:
-            wait_for(url, server)
-            yield url
-        finally:
-            server.terminate()
+    settings = command_environment({"BUILDKITE_WAREHOUSE": str(month_file)})
+    with serving(_command, "/health", settings, PROJECT) as url:
+        yield url
 
 
-def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    """Wait until a server answers."""
-    give_up_at = time.monotonic() + _PATIENCE_SECONDS
-    while server.poll() is None and time.monotonic() < give_up_at:
-        try:
-            with urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310 - on this machine
-                if answer.status == 200:
-                    return
-        except (URLError, OSError):
-            time.sleep(0.2)
-    pytest.fail("marimo does not answer")
+def _command(port: int) -> list[str]:
+    marimo = [sys.executable, "-m", "marimo", "run"]
+    return [*marimo, *NOTEBOOKS, "--headless", "--port", f"{port}"]
 
 
 def assert_looks_well(page: Page) -> None:
