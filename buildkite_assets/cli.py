@@ -1,10 +1,10 @@
 """The command line: `demo`, `sync`, `check`, `dev`, `export`, `purge` and `sandbox`."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import dagster as dg
 import stamina.instrumentation
 from rich.console import Console
 
-from buildkite_assets.assets.failures import EXPECTED
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.connection import check_connection, to_json
 from buildkite_assets.demo import (
@@ -29,7 +28,6 @@ from buildkite_assets.partitions import first_day
 from buildkite_assets.purging import purge
 from buildkite_assets.report.page import report_path
 from buildkite_assets.runs import (
-    BlockedError,
     fail_orphaned_runs,
     prepare_home,
     run_access,
@@ -47,6 +45,7 @@ from buildkite_assets.terminal import (
     automation_table,
     connection_table,
     landed_table,
+    one_line_errors,
     progress_line,
 )
 
@@ -68,7 +67,7 @@ def main() -> None:
 def demo() -> None:
     """Sync an invented organization, without a token."""
     console = Console()
-    with _one_line_errors(), served_demo() as environment:
+    with one_line_errors(), served_demo() as environment:
         session = Session(Settings.from_environment(environment))
         console.print("A sandbox plays Buildkite: the organization acme and its last month.")
         today = datetime.now(UTC).date()
@@ -108,7 +107,7 @@ Published to {path}
 def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
     """Bring the warehouse up to date."""
     console = Console()
-    with _one_line_errors():
+    with one_line_errors():
         session = Session(Settings.from_environment())
         session.settings.token  # noqa: B018 - said before anything starts
         today = datetime.now(UTC).date()
@@ -126,7 +125,7 @@ def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 def check(*, as_json: bool) -> None:
     """Say whether the token can do what a sync needs; exits 0 if so, else 1."""
-    with _one_line_errors():
+    with one_line_errors():
         settings = Settings.from_environment()
         # The doctor tells of trouble at once; a sync would try again.
         with Client(settings.api_url, settings.token, attempts=1, timeout_seconds=20) as client:
@@ -142,7 +141,7 @@ def check(*, as_json: bool) -> None:
 @click.option("--port", default=_UI_PORT, show_default=True, help="Where the UI listens.")
 def dev(port: int) -> None:
     """Open the Dagster UI; without a token on the sandbox and the demo's warehouse."""
-    with _one_line_errors(), ExitStack() as stack:
+    with one_line_errors(), ExitStack() as stack:
         environment = dict(os.environ)
         home = _home()
         if not Settings.from_environment().api_token:
@@ -157,7 +156,9 @@ def dev(port: int) -> None:
         Console().print(automation_table())
         command = [sys.executable, "-m", "dagster", "dev", "--port", str(port)]
         command += ["--module-name", "buildkite_assets.definitions"]
-        sys.exit(subprocess.call(command, env=environment))  # noqa: S603 - a fixed command
+        with subprocess.Popen(command, env=environment) as dagster:  # noqa: S603 - a fixed command
+            signal.signal(signal.SIGTERM, lambda *_: dagster.terminate())
+            sys.exit(dagster.wait())
 
 
 @main.command()
@@ -201,13 +202,3 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
 
 def _home() -> Path:
     return Path(os.environ.get("DAGSTER_HOME") or _HOME)
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """What is expected to go wrong becomes one line and exit code 1."""
-    try:
-        yield
-    except (*EXPECTED, BlockedError) as error:
-        code = getattr(error, "code", None)
-        raise click.ClickException(f"{code}: {error}" if code else str(error)) from None

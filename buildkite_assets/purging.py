@@ -6,8 +6,9 @@ import click
 
 from buildkite_assets.report.page import render, report_path
 from buildkite_assets.session import Session
-from buildkite_assets.settings import Settings, SettingsError
-from buildkite_assets.warehouse import Connection, WarehouseError
+from buildkite_assets.settings import Settings
+from buildkite_assets.terminal import one_line_errors
+from buildkite_assets.warehouse import Connection
 from buildkite_assets.warehouse.purge import finish_purge, purge_person, purge_pipeline
 
 _confirmed = click.confirmation_option(
@@ -29,8 +30,7 @@ def person(who: str) -> None:
     Their builds stay, without them; what people wrote into messages and meta-data stays as it is.
     Commits may name them by further addresses: purge those likewise.
     """
-    session = _session()
-    _purge(session, lambda connection: purge_person(connection, who, session.privacy.email))
+    _purge(lambda session, connection: purge_person(connection, who, session.privacy.email))
 
 
 @purge.command()
@@ -38,26 +38,18 @@ def person(who: str) -> None:
 @_confirmed
 def pipeline(pipeline_id: str) -> None:
     """Remove a deleted pipeline by its id, with its builds and jobs and the access to it."""
-    _purge(_session(), lambda connection: purge_pipeline(connection, pipeline_id))
+    _purge(lambda _, connection: purge_pipeline(connection, pipeline_id))
 
 
-def _session() -> Session:
-    try:
-        return Session(Settings.from_environment())
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _purge(session: Session, remove: Callable[[Connection], None]) -> None:
-    warehouse = session.warehouse
-    try:
+def _purge(remove: Callable[[Session, Connection], None]) -> None:
+    with one_line_errors():
+        session = Session(Settings.from_environment())
+        warehouse = session.warehouse
         with warehouse.transaction() as connection:
-            remove(connection)
+            remove(session, connection)
         click.echo("Removed; deriving tables anew …")
         finish_purge(warehouse, session.parameters)
         report = report_path(session.settings)
         if report.exists():  # which names pipelines, too
             warehouse.publish_beside(report.name, render(session.settings).encode())
-    except WarehouseError as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(f"Published to {session.settings.warehouse}")
+    click.echo(f"Published to {warehouse.path}")

@@ -5,15 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from buildkite_assets.alerts import ALERTS
+from buildkite_assets.assets.failures import EXPECTED
 from buildkite_assets.automation import DERIVE, SCHEDULES
 from buildkite_assets.buildkite.connection import Connection
 from buildkite_assets.progress import Progress
+from buildkite_assets.runs import BlockedError
 from buildkite_assets.warehouse import connect
 
 _WHAT_LANDED = """
@@ -30,6 +33,16 @@ UNION ALL SELECT 'builds', count(*), min(created_at), max(created_at) FROM build
 UNION ALL SELECT 'jobs', count(*), min(created_at), max(created_at) FROM jobs
 """
 _SECONDS_PER_MINUTE = 60
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """What is expected to go wrong becomes one line with its code, if any, and exit code 1."""
+    try:
+        yield
+    except (*EXPECTED, BlockedError) as error:
+        code = getattr(error, "code", None)
+        raise click.ClickException(f"{code}: {error}" if code else str(error)) from None
 
 
 @contextmanager

@@ -6,11 +6,10 @@ import click
 
 from buildkite_assets.export.baton import export_baton
 from buildkite_assets.export.review import export_review
-from buildkite_assets.settings import Settings, SettingsError
-from buildkite_assets.warehouse import WarehouseError
+from buildkite_assets.settings import Settings
+from buildkite_assets.terminal import one_line_errors
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
-_EXPECTED = (WarehouseError, SettingsError)
 
 
 @click.group()
@@ -22,10 +21,8 @@ def export() -> None:
 @click.option("--out", type=_FOLDER, required=True, help="Folder to write to; made if missing.")
 def baton(out: Path) -> None:
     """Write who has access to what as Baton prints it: JSON and CSV, a folder per organization."""
-    try:
+    with one_line_errors():
         folders = export_baton(Settings.from_environment().warehouse, out)
-    except _EXPECTED as error:
-        raise click.ClickException(str(error)) from None
     _say(folders)
 
 
@@ -34,10 +31,8 @@ def baton(out: Path) -> None:
 @click.option("--out", type=_FOLDER, default=Path("review"), show_default=True)
 def review(organization: str, out: Path) -> None:
     """Write an access review: one CSV per team, with a manifest of what it stands on."""
-    try:
+    with one_line_errors():
         folder = export_review(Settings.from_environment().warehouse, organization, out)
-    except _EXPECTED as error:
-        raise click.ClickException(str(error)) from None
     _say([folder])
 
 
