@@ -96,7 +96,7 @@ def main() -> None:
         _report("merge of a snapshot", before)
         began = _clocks()
         for table in in_order(derived_tables()):
-            if table.group == "access":
+            if table.group == "access_review":
                 before = _clocks()
                 derive_whole(connection, table, derived_tables(), Rules().parameters())
                 _report(table.name, before, f"{count_rows(connection, table):>10,} rows")

@@ -89,7 +89,7 @@ class Lab:
         warehouse = self.session().warehouse
         with warehouse.transaction() as connection:
             for table in in_order(derived_tables()):
-                if table.group == "access":
+                if table.group == "access_review":
                     derive_whole(connection, table, derived_tables(), self.rules.parameters())
         warehouse.publish()
 

@@ -247,7 +247,7 @@ def test_what_is_known_is_what_whole_states_tell(
     with duckdb.connect() as connection:
         pasts = lived(world, steps, unread, connection)
         for table in in_order(derived_tables()):
-            if table.group == "access":
+            if table.group == "access_review":
                 derive_whole(connection, table, derived_tables(), parameters)
         for past in pasts:
             timeline = past.timeline
