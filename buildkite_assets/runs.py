@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -119,8 +120,8 @@ def run_builds(
         BuildkiteError: Buildkite failed; days read before stay.
         WarehouseError: the warehouse failed, likewise.
     """
-    start_date = min(first, first_day(session.settings))
-    session = replace(session, settings=replace(session.settings, start_date=start_date))
+    if first < first_day(session.settings):
+        session = replace(session, settings=replace(session.settings, start_date=first))
     config = {"ops": {"builds": {"config": {"full": full}}}}
     _run(session, instance, "builds_job", range_tags(first, last), config)
 
@@ -178,9 +179,7 @@ def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
 ) -> None:
     # Whoever waits for this run decides whether to begin anew.
     session = replace(session, patience=replace(session.patience, retries=0))
-    shown = dg.Definitions.merge(
-        definitions(session), dg.Definitions(loggers={"warnings": _warnings})
-    )
+    shown = _definitions(session, first_day(session.settings))
     job = shown.resolve_job_def(job_name)
     if selection is not None:
         # Named, since else a part of a job would take along checks that the job leaves out.
@@ -202,6 +201,14 @@ def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
             f"{' '.join(str(error).split())}. Nothing was made of this data. The asset's checks in "
             "the UI (`buildkite-assets dev`) show the rows, and what to do."
         ) from error
+
+
+@lru_cache(maxsize=1)
+def _definitions(session: Session, _: date) -> dg.Definitions:
+    """The definitions, made once for all runs of a sync unless their first day has moved."""
+    return dg.Definitions.merge(
+        definitions(session), dg.Definitions(loggers={"warnings": _warnings})
+    )
 
 
 def _is_alive(pid: int) -> bool:
