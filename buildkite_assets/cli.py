@@ -38,7 +38,6 @@ from buildkite_assets.runs import (
     run_report,
     unread_days,
 )
-from buildkite_assets.sandbox import run as run_sandbox
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.terminal import (
@@ -165,6 +164,8 @@ def dev(port: int) -> None:
 @click.option("--port", default=_SANDBOX_PORT, show_default=True, help="On loopback only.")
 def sandbox(port: int) -> None:
     """Serve a simulated Buildkite until stopped."""
+    from buildkite_assets.sandbox import run as run_sandbox  # noqa: PLC0415 - as in `demo`
+
     simulated = demo_sandbox()
     click.echo(f"export BUILDKITE_API_URL=http://127.0.0.1:{port}/v2")
     click.echo(f"export BUILDKITE_API_TOKEN={simulated.tokens.administrator.value}")

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from buildkite_assets.sandbox import Sandbox, serve
+if TYPE_CHECKING:
+    from buildkite_assets.sandbox import Sandbox
 
 WAREHOUSE = Path("data/demo.duckdb")
 DAGSTER_HOME = Path(".dagster-demo")
@@ -20,11 +22,13 @@ def first_demo_day() -> date:
     return datetime.now(UTC).date() - timedelta(days=DAYS)
 
 
-def demo_sandbox() -> Sandbox:
+def demo_sandbox() -> "Sandbox":
     """The sandbox that the demo, `make dev` and `buildkite-assets sandbox` share.
 
     Its limits are high, so that nobody waits for an invented allowance.
     """
+    from buildkite_assets.sandbox import Sandbox  # noqa: PLC0415 - a sync needs no web server
+
     sandbox = Sandbox.company(seed=1, days=DAYS)
     sandbox.limits.organization_limit = _PLENTY
     sandbox.limits.user_limit = _PLENTY
@@ -34,6 +38,8 @@ def demo_sandbox() -> Sandbox:
 @contextmanager
 def served_demo(port: int = 0) -> Iterator[dict[str, str]]:
     """Serve the sandbox; yields the environment variables that lead to it."""
+    from buildkite_assets.sandbox import serve  # noqa: PLC0415 - likewise
+
     sandbox = demo_sandbox()
     with serve(sandbox, port) as server:
         yield {
