@@ -12,7 +12,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.measuring import Cost, measure
-from benchmarks.serving import Company, Served, served
+from benchmarks.serving import Answered, Company, Served, served
 from buildkite_assets.warehouse import connect
 
 _BUILDS_PER_PAGE = 100
@@ -35,6 +35,7 @@ class Tool:
 
 
 _FLOOR = Tool("floor", "benchmarks.floor")
+_READING = "reading alone"
 
 
 def run(company: Company, others: Sequence[Tool] = (), rounds: int = 1) -> None:
@@ -48,17 +49,17 @@ def run(company: Company, others: Sequence[Tool] = (), rounds: int = 1) -> None:
                 server.answered()
                 costs["sync"].append(sync(server, folder))
                 answered = server.answered()
-                lists = [request.url for request in answered if "/builds?" in request.url]
-                requests["sync"] = len(lists)
+                requests["sync"] = _lists(answered)
                 start = [sys.executable, "-c", _OWN_PROGRAM, "sync", "--help"]
                 costs["our start"].append(measure(start, {}, folder))
                 builds, jobs, size_bytes = landed(folder)
+                costs[_READING].append(_read(server, folder / "reading"))
+                requests[_READING] = _lists(server.answered())
                 (folder / "paths.txt").write_text("\n".join(request.url for request in answered))
                 for tool in (_FLOOR, *others):
                     program = [sys.executable, "-m", tool.module, server.url, server.token, name]
                     costs[tool.name].append(measure(program, tool.environment, folder))
-                    asked = [request.url for request in server.answered()]
-                    requests[tool.name] = sum("/builds?" in url for url in asked)
+                    requests[tool.name] = _lists(server.answered())
     days = company.days + 1
     least = builds / _BUILDS_PER_PAGE
     print(f"{builds:,} builds, {jobs:,} jobs, {days} days, {size_bytes / 1e6:,.0f} MB of bodies,")
@@ -75,6 +76,18 @@ def run(company: Company, others: Sequence[Tool] = (), rounds: int = 1) -> None:
     work = _median(costs["sync"]).cpu_seconds - _median(costs["our start"]).cpu_seconds
     print(f"CPU of the sync less its start, of the floor's: {work / floor.cpu_seconds:.2f}")
     sys.stdout.flush()
+
+
+def _read(server: Served, folder: Path) -> Cost:
+    """Download, parse and write the same days, without the rest of a sync."""
+    folder.mkdir()
+    program = [sys.executable, "-m", "benchmarks.reading"]
+    return measure(program, settings(server, folder), folder)
+
+
+def _lists(answered: Sequence[Answered]) -> int:
+    """How many of the requests were for builds."""
+    return sum("/builds?" in request.url for request in answered)
 
 
 def _median(costs: Sequence[Cost]) -> Cost:
