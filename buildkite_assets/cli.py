@@ -148,6 +148,8 @@ def dev(port: int) -> None:
             home = DAGSTER_HOME
             click.echo("BUILDKITE_API_TOKEN is not set: this is the sandbox's organization.")
         environment["DAGSTER_HOME"] = str(prepare_home(home).absolute())
+        # Dagster's own advice to use another command, which is not installed here.
+        environment.setdefault("PYTHONWARNINGS", "ignore:Function `dev_command` is superseded")
         environment.setdefault("BUILDKITE_DAGSTER_URL", f"http://localhost:{port}")
         click.echo(
             f"Nothing runs by itself until you switch it on, at http://localhost:{port}/automation:"
