@@ -10,7 +10,7 @@ from buildkite_assets.cli import main
 from buildkite_assets.sandbox import Organization
 from buildkite_assets.sandbox.model import Build, User
 from buildkite_assets.warehouse import connect
-from buildkite_assets.warehouse.purge import purge_person
+from buildkite_assets.warehouse.purge import finish_purge, purge_person
 
 from .conftest import NOON, Lab
 from .test_edge_cases import people
@@ -157,4 +157,24 @@ def test_a_purged_pipeline_takes_its_builds_and_the_access_to_it_along(
     assert lab.rows("SELECT build_id::VARCHAR FROM builds") == [(kept.id,)]
     lab.sync()
     lab.read_day(DAY)
+    assert set(traces(lab.path, web)) == {"purged"}
+
+
+def test_days_of_a_purged_pipeline_that_only_a_feed_brought_are_derived_anew(
+    lab: Lab, acme: Organization
+) -> None:
+    lab.environment = {"BUILDKITE_START_DATE": DAY}
+    web = acme.pipelines["web"].id
+    lab.sync()
+    lab.read_day(DAY)
+    lab.run(CHANGES_JOB)
+    lab.clock.move(days=1)
+    acme.create_build("web")
+    lab.run(CHANGES_JOB)
+    session = lab.session()
+    finish_purge(session.warehouse, session.parameters)
+    assert {"build_runs", "job_runs"} <= set(traces(lab.path, web))
+    acme.delete_pipeline("web")
+    lab.sync()
+    assert purge(lab, "pipeline", web).exit_code == 0
     assert set(traces(lab.path, web)) == {"purged"}
