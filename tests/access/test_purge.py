@@ -106,6 +106,19 @@ def test_who_comes_back_is_told_of_again(lab: Lab, acme: Organization, leaver: U
     assert (leaver.name,) in lab.rows("SELECT name FROM organization_members")
 
 
+def test_a_person_purged_by_id_is_no_author_of_a_change_either(
+    lab: Lab, acme: Organization, leaver: User
+) -> None:
+    lab.sync()
+    lab.run(CHANGES_JOB)
+    acme.builds[0].author = {"username": "maxm", "name": "Maxi", "email": leaver.email}
+    acme.retry_job(acme.builds[0].jobs[0])
+    lab.run(CHANGES_JOB)
+    assert "build_changes" in traces(lab.path, "Maxi")
+    assert purge(lab, "person", leaver.id).exit_code == 0
+    assert traces(lab.path, "Maxi", "maxm", leaver.name) == []
+
+
 def test_hashed_and_plain_addresses_of_one_person_are_purged_together(
     lab: Lab, leaver: User
 ) -> None:
