@@ -4,6 +4,7 @@ from datetime import date, timedelta
 
 import duckdb
 
+from buildkite_assets.warehouse.feed import open_builds
 from buildkite_assets.warehouse.ledger import followed_days, start_date
 
 _DAY = timedelta(days=1)
@@ -27,17 +28,10 @@ def unsettled_days(
     connection: duckdb.DuckDBPyConnection, organization_id: str, today: date
 ) -> list[date]:
     """The days until today that a sync has still to read, or that have open builds."""
-    rows = connection.execute(
-        """
-        SELECT DISTINCT created_at::DATE FROM builds
-        WHERE organization_id = ? AND absent_since IS NULL AND finished_at IS NULL
-          AND state IN ('creating', 'scheduled', 'running', 'failing', 'canceling')
-        """,
-        [organization_id],
-    ).fetchall()
+    still_open = {build.day for build in open_builds(connection, organization_id).values()}
     covered = covered_days(connection, organization_id)
     first = min([day for day in (start_date(connection), *covered[:1]) if day], default=today)
-    return sorted({day for (day,) in rows} | set(days_between(first, today)) - set(covered))
+    return sorted(still_open | set(days_between(first, today)) - set(covered))
 
 
 def days_between(first: date, last: date) -> list[date]:

@@ -35,12 +35,13 @@ class FeedStart:
 
 @dataclass(frozen=True)
 class OpenBuild:
-    """A build that is not final as far as the warehouse knows."""
+    """A build that is not final as far as the warehouse knows, and the day of its creation."""
 
     build_id: str
     pipeline_id: str | None
     pipeline_slug: str
     number: int
+    day: date
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def open_builds(
         """
         SELECT
             build_id::VARCHAR, pipeline_id::VARCHAR, coalesce(pipelines.slug, pipeline_slug),
-            number
+            number, builds.created_at::DATE
         FROM builds LEFT JOIN pipelines USING (pipeline_id)
         WHERE builds.organization_id = $organization_id AND builds.absent_since IS NULL
           AND pipelines.absent_since IS NULL

@@ -46,10 +46,22 @@ WITH people AS (
     SELECT creator_id, lower(creator_email), creator_name FROM builds
     UNION
     SELECT NULL, lower(author_email), unnest([author_name, author_username]) FROM builds
+),
+
+ids AS (
+    SELECT user_id FROM people
+    WHERE user_id::VARCHAR = $who OR email IN (SELECT unnest($emails::VARCHAR[]))
+),
+
+-- An author is known by an address alone, be it another of the person's.
+addresses AS (
+    SELECT unnest($emails::VARCHAR[]) AS email
+    UNION
+    SELECT email FROM people WHERE user_id IN (FROM ids)
 )
+
 SELECT user_id::VARCHAR, email, name FROM people
-WHERE user_id::VARCHAR = $who OR email IN (SELECT unnest($emails::VARCHAR[]))
-    OR user_id IN (SELECT user_id FROM people WHERE email IN (SELECT unnest($emails::VARCHAR[])))
+WHERE user_id IN (FROM ids) OR email IN (FROM addresses)
 UNION ALL
 SELECT NULL, NULL, NULL FROM purged
 WHERE id = $who OR id IN (SELECT sha256(unnest($emails::VARCHAR[])))
@@ -154,7 +166,8 @@ def finish_purge(warehouse: Warehouse, parameters: Parameters) -> None:
     tables = derived_tables()
     with warehouse.connection() as connection:
         with atomic(connection):
-            connection.execute("DELETE FROM derived_days")
+            # Emptied, not deleted: that a day was derived may be told nowhere else any more.
+            connection.execute("UPDATE derived_days SET fingerprint = ''")
         days = lagging_days(connection, tables, parameters)
         for table in in_order(tables):
             with atomic(connection):

@@ -83,8 +83,7 @@ class Warehouse:
                 shutil.copyfile(self._working, fresh)
                 fresh.chmod(self._file_mode)
                 _flush(fresh)
-                # DuckDB 1.5 would replay a log that another file of this name has left behind.
-                self.path.with_name(self.path.name + ".wal").unlink(missing_ok=True)
+                _log_of(self.path).unlink(missing_ok=True)
                 fresh.replace(self.path)
                 _flush(self.path.parent)
         self._published_at = time.monotonic()
@@ -118,8 +117,8 @@ class Warehouse:
         """
         fresh = self.folder / "rewriting.duckdb"
         quoted = str(fresh).replace("'", "''")
-        with self._locked(), _disk_trouble(fresh):
-            fresh.unlink(missing_ok=True)
+        with self._locked(), _disk_trouble(fresh), _removed_on_failure(fresh):
+            _remove(fresh)
             with self._connection() as connection:
                 connection.execute(
                     f"ATTACH '{quoted}' AS fresh (STORAGE_VERSION '{_OLDEST_READER}')"
@@ -129,7 +128,7 @@ class Warehouse:
                 connection.execute("CHECKPOINT")
             fresh.chmod(0o600)
             _flush(fresh)
-            self._working.with_name(self._working.name + ".wal").unlink(missing_ok=True)
+            _log_of(self._working).unlink(missing_ok=True)
             fresh.replace(self._working)
             _flush(self.folder)
 
@@ -234,9 +233,19 @@ def _removed_on_failure(path: Path) -> Iterator[None]:
     """Keep half a copy from taking the room that a full disk lacks."""
     try:
         yield
-    except OSError:
-        path.unlink(missing_ok=True)
+    except BaseException:
+        _remove(path)
         raise
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _log_of(path).unlink(missing_ok=True)
+
+
+def _log_of(path: Path) -> Path:
+    """Where DuckDB keeps a file's log; it would replay it into another file of the same name."""
+    return path.with_name(path.name + ".wal")
 
 
 def _flush(path: Path) -> None:

@@ -10,7 +10,7 @@ from buildkite_assets.cli import main
 from buildkite_assets.sandbox import Organization
 from buildkite_assets.sandbox.model import Build, User
 from buildkite_assets.warehouse import connect
-from buildkite_assets.warehouse.purge import purge_person
+from buildkite_assets.warehouse.purge import finish_purge, purge_person
 
 from .conftest import NOON, Lab
 from .test_edge_cases import people
@@ -106,6 +106,19 @@ def test_who_comes_back_is_told_of_again(lab: Lab, acme: Organization, leaver: U
     assert (leaver.name,) in lab.rows("SELECT name FROM organization_members")
 
 
+def test_a_person_purged_by_id_is_no_author_of_a_change_either(
+    lab: Lab, acme: Organization, leaver: User
+) -> None:
+    lab.sync()
+    lab.run(CHANGES_JOB)
+    acme.builds[0].author = {"username": "maxm", "name": "Maxi", "email": leaver.email}
+    acme.retry_job(acme.builds[0].jobs[0])
+    lab.run(CHANGES_JOB)
+    assert "build_changes" in traces(lab.path, "Maxi")
+    assert purge(lab, "person", leaver.id).exit_code == 0
+    assert traces(lab.path, "Maxi", "maxm", leaver.name) == []
+
+
 def test_hashed_and_plain_addresses_of_one_person_are_purged_together(
     lab: Lab, leaver: User
 ) -> None:
@@ -157,4 +170,24 @@ def test_a_purged_pipeline_takes_its_builds_and_the_access_to_it_along(
     assert lab.rows("SELECT build_id::VARCHAR FROM builds") == [(kept.id,)]
     lab.sync()
     lab.read_day(DAY)
+    assert set(traces(lab.path, web)) == {"purged"}
+
+
+def test_days_of_a_purged_pipeline_that_only_a_feed_brought_are_derived_anew(
+    lab: Lab, acme: Organization
+) -> None:
+    lab.environment = {"BUILDKITE_START_DATE": DAY}
+    web = acme.pipelines["web"].id
+    lab.sync()
+    lab.read_day(DAY)
+    lab.run(CHANGES_JOB)
+    lab.clock.move(days=1)
+    acme.create_build("web")
+    lab.run(CHANGES_JOB)
+    session = lab.session()
+    finish_purge(session.warehouse, session.parameters)
+    assert {"build_runs", "job_runs"} <= set(traces(lab.path, web))
+    acme.delete_pipeline("web")
+    lab.sync()
+    assert purge(lab, "pipeline", web).exit_code == 0
     assert set(traces(lab.path, web)) == {"purged"}

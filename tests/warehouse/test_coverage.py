@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from buildkite_assets.warehouse.coverage import covered_days, unsettled_days
-from tests.checks.evaluating import feed, read_days
+from buildkite_assets.warehouse.feed import open_builds
+from tests.checks.evaluating import evaluate, feed, organization, read_days
 from tests.derived.history import DAY, ORGANIZATION, History, at
 
 ID = str(ORGANIZATION)
@@ -53,6 +54,38 @@ def test_unsettled_is_what_is_not_covered_or_has_an_open_build(history: History)
     history.build(None, f"{DAYS[1]} 10:00", "running", absent_since=f"{DAYS[2]} 10:00")
     history.build(None, f"{DAYS[1]} 10:00", "blocked")
     assert unsettled_days(history.connection, ID, DAYS[3]) == [DAYS[0], *DAYS[2:4]]
+
+
+# Whether a build is open without an end, and with one.
+STATES = {
+    **dict.fromkeys(("creating", "scheduled", "running", "failing", "canceling"), (True, True)),
+    **dict.fromkeys(("passed", "failed", "canceled", "blocked"), (False, False)),
+    **dict.fromkeys(("skipped", "not_run"), (False, False)),
+    "a state that nobody knows": (True, False),
+}
+
+
+@pytest.mark.parametrize("has_end", [False, True])
+@pytest.mark.parametrize("state", STATES)
+def test_what_is_open_is_so_to_the_feed_and_to_every_check(
+    history: History, state: str, *, has_end: bool
+) -> None:
+    organization(history)
+    end = f"{DAYS[0]} 10:00" if has_end else None
+    history.build(history.pipeline(), "10:00", state, started_at="11:00", finished_at=end)
+    is_open = STATES[state][has_end]
+    days = DAYS[:1] if is_open else []
+    assert [build.day for build in open_builds(history.connection, ID).values()] == days
+    assert unsettled_days(history.connection, ID, DAYS[1]) == days
+    assert evaluate(history, "old_days_are_final", now=noon(9)).passed != is_open
+    ends_too_early = has_end and not is_open
+    assert evaluate(history, "builds_finish_after_start").passed != ends_too_early
+
+
+def test_a_deleted_pipeline_s_builds_settle_no_more(history: History) -> None:
+    history.build(history.pipeline(), "10:00", "running")
+    history.connection.execute("UPDATE pipelines SET absent_since = now()::TIMESTAMP")
+    assert unsettled_days(history.connection, ID, DAYS[1]) == []
 
 
 def test_days_before_the_first_known_one_are_unsettled_from_the_first_partition_on(

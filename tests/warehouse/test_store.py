@@ -246,6 +246,8 @@ try:
         with warehouse.transaction() as connection:
             connection.execute("UPDATE warehouse_meta SET start_date = '2026-02-02'")
             connection.execute("CREATE TABLE filler AS SELECT hash(i) h FROM range(5_000_000) t(i)")
+    elif sys.argv[3] == "rewrite":
+        warehouse.rewrite()
     else:
         warehouse.publish()
 except WarehouseError as error:
@@ -284,6 +286,20 @@ def test_a_disk_that_fills_up_while_publishing_keeps_what_was_published(large: W
     assert not (large.folder / "publishing.duckdb").exists()
     large.publish()
     assert published(large.path) == TWO
+
+
+@pytest.mark.parametrize("missing_bytes", [7_000_000, 300_000], ids=["copy", "checkpoint"])
+def test_a_disk_that_fills_up_while_rewriting_keeps_the_file_and_no_half_copy(
+    large: Warehouse, missing_bytes: int
+) -> None:
+    with large.transaction() as connection:  # of less than a row group, so that it goes to the log
+        connection.execute("CREATE TABLE small AS SELECT hash(i) AS h FROM range(100_000) t(i)")
+    limit = (large.folder / "working.duckdb").stat().st_size - missing_bytes
+    said = run_to_end(FILL, large.path, limit, "rewrite")
+    assert said.startswith("WarehouseWriteError")
+    assert "free disk space" in said
+    assert {path.name for path in large.folder.iterdir()} <= {"working.duckdb", "lock"}
+    assert stored(large) == ONE
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
