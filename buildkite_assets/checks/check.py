@@ -71,6 +71,18 @@ class Evidence:
                 "no day of builds has been read yet: run `buildkite-assets sync`."
             )
 
+    def require_anything_read(self) -> None:
+        """Hold that there is anything that tables could be derived of.
+
+        Raises:
+            NotEvaluatedError: neither builds nor access were ever read.
+        """
+        read = "SELECT 1 FROM sync_days UNION ALL SELECT 1 FROM access_syncs LIMIT 1"
+        if not self.connection.execute(read).fetchall():
+            raise NotEvaluatedError(
+                "neither builds nor access have been read yet: run `buildkite-assets sync`."
+            )
+
     @cached_property
     def lags(self) -> list[Lag]:
         """The derived tables that lag: found once, and told by a check of each of them."""

@@ -146,3 +146,19 @@ def test_a_table_that_was_never_made_lags_since_there_are_builds(derived: Histor
     result = caught_up(derived, "job_retry_chains", hours(2))
     assert not result.passed
     assert metadata(result)["late"] == 2
+
+
+def test_access_is_followed_where_no_builds_were_read(history: History) -> None:
+    table = "effective_pipeline_access"
+    assert not is_evaluated(evaluate(history, "caught_up", table=table))
+    history.connection.execute(
+        "INSERT INTO access_syncs (organization_id, started_at) VALUES (?, ?)",
+        [ORGANIZATION, NOON.replace(tzinfo=None)],
+    )
+    result = caught_up(history, table, hours(2))
+    assert not result.passed
+    assert metadata(result)["lags_since"] == NOON.timestamp()
+
+    history.derive(table)
+    made_at(history, hours(2))
+    assert caught_up(history, table, hours(1000)).passed
