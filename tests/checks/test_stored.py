@@ -284,6 +284,21 @@ def test_the_last_snapshot_of_access_must_have_seen_all(history: History) -> Non
     assert result.severity == dg.AssetCheckSeverity.WARN
 
 
+def test_an_access_level_that_nobody_knows_is_told(history: History) -> None:
+    assert not is_evaluated(evaluate(history, "access_levels_are_known"))
+    access_sync(history, "2026-11-01", members=True, teams=True)
+    team, pipeline = history.team("deployers"), history.pipeline("release")
+    for rank in (1, 2, 3):
+        history.grant(team, history.pipeline(f"known-{rank}"), rank)
+    history.grant(team, pipeline, None, gone="2026-11-02 00:00")
+    assert passes(evaluate(history, "access_levels_are_known"))
+    history.grant(team, pipeline, None, seen="2026-11-03 00:00")
+    result = evaluate(history, "access_levels_are_known")
+    assert fails(result, pipeline)
+    assert "| READ " in str(metadata(result)["preview"])
+    assert result.severity == dg.AssetCheckSeverity.WARN
+
+
 def test_a_grant_of_what_is_not_there_is_an_error(history: History) -> None:
     assert not is_evaluated(evaluate(history, "no_dangling_grants"))
     team, user = UUID(int=11), UUID(int=12)
