@@ -708,8 +708,9 @@ _CHANGE = (
     ORGANIZATION_ID,
     Column("day", "DATE", "The UTC day of the build: the partition that changed."),
     Column("field", "VARCHAR", "The column that changed; `created` for a new build or attempt."),
-    Column("old", "VARCHAR", "What was stored."),
-    Column("new", "VARCHAR", "What Buildkite said; NULL where an attempt vanished."),
+    # Of the field `author_name` and the like it is a person's name.
+    Column("old", "VARCHAR", "What was stored.", is_name=True),
+    Column("new", "VARCHAR", "What Buildkite said; NULL where an attempt vanished.", is_name=True),
     Column("noticed_at", "TIMESTAMP", "Buildkite's clock when it was noticed."),
     Column("changed_at", "TIMESTAMP", "The latest instant that the build and its jobs tell of."),
     Column("lag_seconds", "DOUBLE", "From `changed_at` until it was noticed."),

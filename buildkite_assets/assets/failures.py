@@ -14,6 +14,7 @@ from buildkite_assets.warehouse.errors import WarehouseBusyError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Context = TypeVar("Context", dg.AssetExecutionContext, dg.AssetCheckExecutionContext)
 
 EXPECTED = (BuildkiteError, WarehouseError, SettingsError)
 """What may go wrong without a fault of the code; each message says what to do."""
@@ -31,20 +32,18 @@ class ExpectedFailure(dg.Failure):
 
 
 def told_in_one_line(
-    materialize: Callable[Concatenate[dg.AssetExecutionContext, P], Iterator[T]],
-) -> Callable[Concatenate[dg.AssetExecutionContext, P], Iterator[T]]:
-    """Have an asset fail by one line instead of a stack where the error is an expected one.
+    step: Callable[Concatenate[Context, P], Iterator[T]],
+) -> Callable[Concatenate[Context, P], Iterator[T]]:
+    """Have a step fail by one line instead of a stack where the error is an expected one.
 
     What may pass by itself (Buildkite out of reach, an allowance used up, a busy warehouse) is
     tried again first, as often as the session says; a refusal is not.
     """
 
-    @wraps(materialize)
-    def told(
-        context: dg.AssetExecutionContext, /, *args: P.args, **kwargs: P.kwargs
-    ) -> Iterator[T]:
+    @wraps(step)
+    def told(context: Context, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         try:
-            yield from materialize(context, *args, **kwargs)
+            yield from step(context, *args, **kwargs)
         except EXPECTED as error:
             session: Session = context.resources.session
             if isinstance(error, _MAY_PASS) and context.retry_number < session.patience.retries:
@@ -55,7 +54,9 @@ def told_in_one_line(
 
 
 def _retry(
-    context: dg.AssetExecutionContext, error: Exception, session: Session
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
+    error: Exception,
+    session: Session,
 ) -> dg.RetryRequested:
     patience = session.patience
     wait_seconds = patience.wait_seconds * 2**context.retry_number

@@ -25,6 +25,7 @@ from buildkite_assets.checks.retention import UNSETTLED_DAYS_ARE_KEPT
 from buildkite_assets.checks.sampled_day import SAMPLED_DAY_AGREES
 from buildkite_assets.checks.schema_drift import NO_UNKNOWN_FIELD
 from buildkite_assets.checks.stored import sql_checks, stored_evidence, unique_keys
+from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.tables import (
     ACCESS_SYNCS,
     ACCESS_TABLES,
@@ -33,7 +34,6 @@ from buildkite_assets.tables import (
     CATALOG_TABLES,
     JOBS,
     LATE_CHANGES,
-    Table,
 )
 
 # One op for what one op materializes, so that a check can block what is downstream of it.
@@ -42,19 +42,17 @@ _OPS = {
     "access_checks": (ACCESS_SYNCS, *ACCESS_TABLES),
     "builds_checks": (BUILDS, JOBS),
     "changes_checks": (BUILD_CHANGES, LATE_CHANGES),
+    "derived_checks": derived_tables(),
 }
+_OP_OF = {table.name: op for op, tables in _OPS.items() for table in tables}
 
 
 def _by_op(checks: Sequence[Check[Evidence]]) -> Iterator[dg.AssetChecksDefinition]:
     ops: defaultdict[str, list[Check[Evidence]]] = defaultdict(list)
     for check in checks:
-        ops[_op_of(check.table)].append(check)
+        ops[_OP_OF[check.table.name]].append(check)
     for name, grouped in ops.items():
         yield asset_checks(name, grouped, stored_evidence)
-
-
-def _op_of(table: Table) -> str:
-    return next((op for op, tables in _OPS.items() if table in tables), "derived_checks")
 
 
 CHECKS = tuple(_by_op([*unique_keys(), *sql_checks(is_hourly=False)]))

@@ -7,16 +7,12 @@ from datetime import date, timedelta
 from functools import cached_property, wraps
 from itertools import takewhile
 
-import dagster as dg
-
 from buildkite_assets.buildkite.access import token_in_use
 from buildkite_assets.buildkite.client import Client, Response
 from buildkite_assets.buildkite.errors import (
-    BuildkiteError,
     InvalidCredentialsError,
     InvalidPermissionsError,
     NotFoundError,
-    TransientError,
 )
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.buildkite.records import AccessToken, Organization
@@ -67,7 +63,7 @@ def api_evidence(session: Session) -> Iterator[ApiEvidence]:
 
     Raises:
         NotEvaluatedError: there is no file or no token yet.
-        dagster.Failure: the file is damaged.
+        DamagedWarehouseError: the file is damaged.
     """
     with stored_evidence(session) as stored:
         try:
@@ -79,10 +75,9 @@ def api_evidence(session: Session) -> Iterator[ApiEvidence]:
 
 
 def asking(evaluate: Callable[[ApiEvidence], Finding]) -> Callable[[ApiEvidence], Finding]:
-    """Have a refusal mean that a check was not evaluated, and any other trouble fail the run.
+    """Have a refusal mean that a check was not evaluated: it says nothing of the data.
 
-    What a token may not ask says nothing of the data; that Buildkite cannot be reached, someone
-    should see.
+    Any other trouble is raised as it is: that Buildkite cannot be reached, someone should see.
     """
 
     @wraps(evaluate)
@@ -91,7 +86,5 @@ def asking(evaluate: Callable[[ApiEvidence], Finding]) -> Callable[[ApiEvidence]
             return evaluate(evidence)
         except (InvalidCredentialsError, InvalidPermissionsError, NotFoundError) as error:
             raise NotEvaluatedError(str(error)) from error
-        except BuildkiteError as error:
-            raise dg.Failure(str(error), allow_retries=isinstance(error, TransientError)) from error
 
     return asked

@@ -14,7 +14,9 @@ from typing import Any, Generic, TypeVar
 
 import dagster as dg
 
+from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key
+from buildkite_assets.buildkite.errors import BuildkiteError
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.session import Session
 from buildkite_assets.tables import Table
@@ -67,6 +69,18 @@ class Evidence:
         if not self.connection.execute("FROM sync_days LIMIT 1").fetchall():
             raise NotEvaluatedError(
                 "no day of builds has been read yet: run `buildkite-assets sync`."
+            )
+
+    def require_anything_read(self) -> None:
+        """Hold that there is anything that tables could be derived of.
+
+        Raises:
+            NotEvaluatedError: neither builds nor access were ever read.
+        """
+        read = "SELECT 1 FROM sync_days UNION ALL SELECT 1 FROM access_syncs LIMIT 1"
+        if not self.connection.execute(read).fetchall():
+            raise NotEvaluatedError(
+                "neither builds nor access have been read yet: run `buildkite-assets sync`."
             )
 
     @cached_property
@@ -156,6 +170,8 @@ def asset_checks(
 ) -> dg.AssetChecksDefinition:
     """One op for several checks: they share their evidence, and each can be run alone.
 
+    Trouble with Buildkite in one of them fails the op after the others were evaluated.
+
     Args:
         name: of the op.
         checks: in the order to evaluate them.
@@ -167,10 +183,12 @@ def asset_checks(
         specs=[check.spec() for check in checks],
         can_subset=True,
     )
+    @told_in_one_line
     def evaluate(
         context: dg.AssetCheckExecutionContext, session: dg.ResourceParam[Session]
     ) -> Iterator[dg.AssetCheckResult]:
         wanted = [check for check in checks if check.key in context.selected_asset_check_keys]
+        troubles: list[BuildkiteError] = []
         with ExitStack() as stack:
             try:
                 evidence = stack.enter_context(gather(session))
@@ -178,6 +196,14 @@ def asset_checks(
                 yield from [check.not_evaluated(str(error)) for check in wanted]
                 return
             for check in wanted:
-                yield check.result(evidence)
+                try:
+                    result = check.result(evidence)
+                except BuildkiteError as error:
+                    context.log.warning("%s could not be evaluated: %s", check.name, error)
+                    troubles.append(error)
+                else:
+                    yield result
+        if troubles:
+            raise troubles[0]
 
     return evaluate

@@ -15,29 +15,35 @@ LONGEST_SYNC_AGE = timedelta(hours=26)
 
 _LAST = """
 SELECT
-    organizations.slug,
+    listed.slug,
     greatest(
         max(days.read_at) FILTER (days.is_newest),
-        (SELECT max(finished_at) FROM sync_feeds WHERE organization_id = days.organization_id)
+        (SELECT max(finished_at) FROM sync_feeds WHERE organization_id = listed.organization_id)
     ),
-    (SELECT max(created_at) FROM builds WHERE organization_id = days.organization_id)
-FROM (
+    (SELECT max(created_at) FROM builds WHERE organization_id = listed.organization_id)
+FROM organizations AS listed
+LEFT JOIN (
     SELECT *, day = max(day) OVER (PARTITION BY organization_id) AS is_newest FROM sync_days
-) AS days
-JOIN organizations USING (organization_id)
-WHERE len($wanted) = 0 OR list_contains($wanted::VARCHAR[], organizations.slug)
-GROUP BY days.organization_id, organizations.slug
-ORDER BY organizations.slug
+) AS days USING (organization_id)
+WHERE
+    (len($wanted) = 0 OR list_contains($wanted::VARCHAR[], listed.slug))
+    AND (
+        days.organization_id IS NOT NULL
+        OR listed.synced_at = (SELECT max(synced_at) FROM organizations)
+    )
+GROUP BY listed.organization_id, listed.slug
+ORDER BY listed.slug
 """
 
 
 def _synced_lately(evidence: Evidence) -> Finding:
     wanted = list(evidence.session.settings.organizations)
     rows = evidence.connection.execute(_LAST, {"wanted": wanted}).fetchall()
-    if not rows:
+    syncs = [synced_at for _, synced_at, _ in rows if synced_at]
+    if not syncs:
         raise NotEvaluatedError("no day of builds has been read yet: run `buildkite-assets sync`.")
-    last_sync_at = min(synced_at for _, synced_at, _ in rows)
-    sync_age = evidence.now - last_sync_at.replace(tzinfo=UTC)
+    never_synced = [slug for slug, synced_at, _ in rows if not synced_at]
+    sync_age = evidence.now - min(syncs).replace(tzinfo=UTC)
     newest_build_at = max((built_at for *_, built_at in rows if built_at), default=None)
     metadata: dict[str, Any] = {
         "last_sync_age_hours": _hours(sync_age),
@@ -46,9 +52,12 @@ def _synced_lately(evidence: Evidence) -> Finding:
     if newest_build_at:
         build_age = evidence.now - newest_build_at.replace(tzinfo=UTC)
         metadata["newest_build_age_hours"] = _hours(build_age)
+    description = f"The last sync ended {_hours(sync_age)} hours ago."
+    if never_synced:
+        description += f" No day of builds was ever read of {', '.join(never_synced)}."
     return Finding(
-        passed=sync_age <= LONGEST_SYNC_AGE,
-        description=f"The last sync ended {_hours(sync_age)} hours ago.",
+        passed=sync_age <= LONGEST_SYNC_AGE and not never_synced,
+        description=description,
         metadata=metadata,
     )
 
@@ -57,7 +66,7 @@ def _hours(age: timedelta) -> float:
     return round(age / timedelta(hours=1), 1)
 
 
-def _table(rows: list[tuple[str, datetime, datetime | None]]) -> str:
+def _table(rows: list[tuple[str, datetime | None, datetime | None]]) -> str:
     columns = {
         "organization": pl.String,
         "last sync (UTC)": pl.Datetime,
@@ -71,9 +80,9 @@ SYNCED_LATELY = Check(
     name="synced_lately",
     statement=(
         f"The last successful sync is at most {LONGEST_SYNC_AGE / timedelta(hours=1):.0f} hours "
-        "old, in each organization.\n\nA sync is a change feed, or a full read of the newest known "
-        "day. The age of the newest build is told beside it and never fails: nothing built is not "
-        "nothing synced."
+        "old, in each organization that is listed.\n\nA sync is a change feed, or a full read of "
+        "the newest known day. The age of the newest build is told beside it and never fails: "
+        "nothing built is not nothing synced."
     ),
     remedy=(
         "look at the last runs of changes_job, and whether the schedule `follow_changes` is "

@@ -1,4 +1,4 @@
-"""Fields that Buildkite sends and that nobody has decided about yet."""
+"""Fields of builds and jobs that Buildkite sends and nobody has decided about yet."""
 
 from typing import Any
 
@@ -39,9 +39,10 @@ NO_UNKNOWN_FIELD = Check(
     name="no_unknown_field",
     statement=(
         "Builds and jobs have no field that is neither kept nor left out on purpose.\n\nLooked at "
-        "are the ten newest finished builds of each organization; of a field its place, its JSON "
-        "type and a build that has it are told, and never its value, which may be a secret. Costs "
-        "one request for each organization."
+        "are the ten newest finished builds of each organization with their jobs; the fields of "
+        "what else is read, such as pipelines, members and teams, are not. Of a field its place, "
+        "its JSON type and a build that has it are told, and never its value, which may be a "
+        "secret. Costs one request for each organization."
     ),
     remedy=(
         "nothing is wrong with what is stored. Upgrade buildkite-assets; if it stays, please "

@@ -36,7 +36,7 @@ from buildkite_assets.tables import (
 )
 from buildkite_assets.warehouse import connect
 from buildkite_assets.warehouse.derive import inputs
-from buildkite_assets.warehouse.errors import DamagedWarehouseError, NothingPublishedError
+from buildkite_assets.warehouse.errors import NothingPublishedError
 from buildkite_assets.warehouse.faults import doubled_keys, find_faults, lacking_table
 
 # What is no asset is looked at with the asset that it goes with.
@@ -52,14 +52,12 @@ def stored_evidence(session: Session) -> Iterator[Evidence]:
 
     Raises:
         NotEvaluatedError: there is none yet.
-        dagster.Failure: it is damaged.
+        DamagedWarehouseError: it is damaged.
     """
     try:
         connection = connect(session.settings.warehouse)
     except NothingPublishedError as error:
         raise NotEvaluatedError(str(error)) from error
-    except DamagedWarehouseError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
     with connection:
         yield Evidence(session, connection, datetime.now(UTC))
 

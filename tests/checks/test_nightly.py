@@ -1,6 +1,7 @@
 """The checks that ask Buildkite, over HTTP: what makes each fail, and that it passes otherwise."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
-from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.buildkite.page_size import PageSize
 from buildkite_assets.changes import read_changes
@@ -24,7 +24,7 @@ from buildkite_assets.checks.sampled_day import SAMPLED_DAY_AGREES, sampled
 from buildkite_assets.checks.schema_drift import NO_UNKNOWN_FIELD
 from buildkite_assets.sandbox import SandboxServer, Token, serve
 from buildkite_assets.sandbox.model import Build
-from buildkite_assets.session import Session
+from buildkite_assets.session import Patience, Session
 from buildkite_assets.settings import Settings
 from tests.syncing import StandingClock, empty_sandbox, environment, read
 
@@ -422,18 +422,69 @@ def test_without_a_token_nothing_is_asked(world: World) -> None:
         pass
 
 
-def test_a_buildkite_in_trouble_fails_the_run_with_one_line(world: World) -> None:
-    world.build(3)
-    world.sync(3, 3)
-    settings = environment(world.server, world.path, BUILDKITE_API_URL="http://127.0.0.1:9/v2")
-    with (
-        Client(settings["BUILDKITE_API_URL"], "bkua_any", attempts=1) as client,
-        api_evidence(Session(Settings.from_environment(settings))) as stored,
-        pytest.raises(dg.Failure) as failure,
-    ):
-        NO_UNKNOWN_FIELD.result(ApiEvidence(stored.session, stored.connection, stored.now, client))
-    assert "no connection to 127.0.0.1" in (failure.value.description or "")
-    assert failure.value.allow_retries
+def a_night(session: Session) -> dg.ExecuteInProcessResult:
+    """A run of all checks that ask Buildkite."""
+    defs = dg.Definitions(
+        asset_checks=NIGHTLY_CHECKS,
+        resources={"session": session},
+        executor=dg.in_process_executor,
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = defs.resolve_implicit_global_asset_job_def()
+        return job.execute_in_process(instance=instance, raise_on_error=False)
+
+
+def names_evaluated(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {
+        each.check_name
+        for each in result.get_asset_check_evaluations()
+        if each.metadata["evaluated"].value
+    }
+
+
+ALL_NAMES = {key.name for checks in NIGHTLY_CHECKS for key in checks.check_keys}
+
+
+def bad_gateways(world: World, times: int) -> None:
+    """Have that many lists of builds fail."""
+    left = iter(range(times))
+
+    def answer(request: Request) -> ASGIApp | None:
+        is_asked = request.url.path.endswith("acme/builds") and next(left, None) is not None
+        return JSONResponse({}, status_code=502) if is_asked else None
+
+    world.server.sandbox.faults = answer
+
+
+def test_trouble_that_passes_costs_a_retry_and_no_night(world: World) -> None:
+    for days_ago in (5, 4, 3):
+        world.build(days_ago)
+    world.sync(5)
+    bad_gateways(world, 1)
+    patience = Patience(attempts=1, retries=1, wait_seconds=0.1)
+    result = a_night(replace(world.session, patience=patience))
+    assert result.success
+    [retried] = [event for event in result.all_events if event.is_step_up_for_retry]
+    assert retried.step_retry_data.seconds_to_wait == 0.1
+    assert names_evaluated(result) == ALL_NAMES
+
+
+def test_trouble_that_stays_fails_by_one_line_after_the_other_checks(world: World) -> None:
+    for days_ago in (5, 4, 3):
+        world.build(days_ago)
+    world.sync(5)
+    bad_gateways(world, 1000)
+    patience = Patience(attempts=1, retries=1, wait_seconds=0.1)
+    result = a_night(replace(world.session, patience=patience))
+    assert not result.success
+    [failure] = result.get_step_failure_events()
+    said = failure.step_failure_data.user_failure_data
+    assert said
+    assert "answered 502" in (said.description or "")
+    assert "\n" not in (said.description or "")
+    others = names_evaluated(result)
+    assert {TOKEN_LASTS.name, ALLOWANCE_IS_LEFT.name, MISSING_NUMBERS_ARE_GONE.name} <= others
+    assert NO_UNKNOWN_FIELD.name not in others
 
 
 def test_a_night_costs_the_requests_that_it_says(world: World) -> None:
@@ -441,17 +492,8 @@ def test_a_night_costs_the_requests_that_it_says(world: World) -> None:
         world.build(days_ago)
     world.sync(9)
     world.server.sandbox.requests.clear()
-    [nightly] = NIGHTLY_CHECKS
-    defs = dg.Definitions(
-        asset_checks=[nightly],
-        resources={"session": world.session},
-        executor=dg.in_process_executor,
-    )
-    with dg.DagsterInstance.ephemeral() as instance:
-        job = defs.resolve_implicit_global_asset_job_def()
-        result = job.execute_in_process(instance=instance)
-    found = {each.check_name: each for each in result.get_asset_check_evaluations()}
-    assert all(each.passed and each.metadata["evaluated"].value for each in found.values())
-    assert len(found) == len(list(nightly.check_keys))
+    result = a_night(world.session)
+    assert all(each.passed for each in result.get_asset_check_evaluations())
+    assert names_evaluated(result) == ALL_NAMES
     # The token, the organizations, a sampled day, bisecting 8 days, unknown fields.
     assert len(world.requests) == 1 + 1 + 1 + 4 + 1

@@ -79,6 +79,23 @@ def test_each_organization_has_to_be_synced(history: History) -> None:
     assert metadata(result)["last_sync_age_hours"] == 40
 
 
+def test_an_organization_of_which_nothing_was_ever_read_is_told(history: History) -> None:
+    read_days(history, DAY, DAY, early=True)
+    history.connection.execute("UPDATE organizations SET synced_at = '2026-11-02 11:00'")
+    history.connection.execute(
+        "INSERT INTO organizations (organization_id, slug, synced_at) "
+        "VALUES (?, 'left', '2026-11-01 11:00'), (?, 'new', '2026-11-02 11:00')",
+        [UUID(int=2), UUID(int=3)],
+    )
+    result = evaluate(history, "synced_lately", now=hours(1))
+    assert not result.passed
+    assert "ever read of new." in (result.description or ""), "not of what is no longer listed"
+    assert metadata(result)["last_sync_age_hours"] == 1
+
+    history.connection.execute("DELETE FROM sync_days")
+    assert not is_evaluated(evaluate(history, "synced_lately", now=hours(1)))
+
+
 def caught_up(history: History, table: str, now: datetime) -> dg.AssetCheckResult:
     result = evaluate(history, "caught_up", table=table, now=now)
     assert is_evaluated(result)
@@ -146,3 +163,19 @@ def test_a_table_that_was_never_made_lags_since_there_are_builds(derived: Histor
     result = caught_up(derived, "job_retry_chains", hours(2))
     assert not result.passed
     assert metadata(result)["late"] == 2
+
+
+def test_access_is_followed_where_no_builds_were_read(history: History) -> None:
+    table = "effective_pipeline_access"
+    assert not is_evaluated(evaluate(history, "caught_up", table=table))
+    history.connection.execute(
+        "INSERT INTO access_syncs (organization_id, started_at) VALUES (?, ?)",
+        [ORGANIZATION, NOON.replace(tzinfo=None)],
+    )
+    result = caught_up(history, table, hours(2))
+    assert not result.passed
+    assert metadata(result)["lags_since"] == NOON.timestamp()
+
+    history.derive(table)
+    made_at(history, hours(2))
+    assert caught_up(history, table, hours(1000)).passed

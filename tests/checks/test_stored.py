@@ -204,16 +204,19 @@ def test_a_rejected_build_is_told(history: History) -> None:
     assert result.severity == dg.AssetCheckSeverity.WARN
 
 
-def test_a_late_change_is_an_error(history: History) -> None:
+def test_a_late_change_is_an_error_for_30_days(history: History) -> None:
     assert not is_evaluated(evaluate(history, "no_late_changes"))
     feed(history, NOON)
     assert passes(evaluate(history, "no_late_changes"))
     history.connection.execute(
-        "INSERT INTO late_changes (build_id, day, field) VALUES (?, ?, 'state')", [MISSING, DAY]
+        "INSERT INTO late_changes (build_id, day, field, noticed_at) VALUES (?, ?, 'state', ?)",
+        [MISSING, DAY, NOON],
     )
-    result = evaluate(history, "no_late_changes")
+    result = evaluate(history, "no_late_changes", now=NOON + timedelta(days=30))
     assert fails(result, MISSING)
     assert result.severity == dg.AssetCheckSeverity.ERROR
+    later = NOON + timedelta(days=30, seconds=1)
+    assert passes(evaluate(history, "no_late_changes", now=later))
 
 
 def test_days_that_no_read_and_no_feed_made_known_are_missing(history: History) -> None:
@@ -281,6 +284,21 @@ def test_the_last_snapshot_of_access_must_have_seen_all(history: History) -> Non
     assert result.severity == dg.AssetCheckSeverity.WARN
 
 
+def test_an_access_level_that_nobody_knows_is_told(history: History) -> None:
+    assert not is_evaluated(evaluate(history, "access_levels_are_known"))
+    access_sync(history, "2026-11-01", members=True, teams=True)
+    team, pipeline = history.team("deployers"), history.pipeline("release")
+    for rank in (1, 2, 3):
+        history.grant(team, history.pipeline(f"known-{rank}"), rank)
+    history.grant(team, pipeline, None, gone="2026-11-02 00:00")
+    assert passes(evaluate(history, "access_levels_are_known"))
+    history.grant(team, pipeline, None, seen="2026-11-03 00:00")
+    result = evaluate(history, "access_levels_are_known")
+    assert fails(result, pipeline)
+    assert "| READ " in str(metadata(result)["preview"])
+    assert result.severity == dg.AssetCheckSeverity.WARN
+
+
 def test_a_grant_of_what_is_not_there_is_an_error(history: History) -> None:
     assert not is_evaluated(evaluate(history, "no_dangling_grants"))
     team, user = UUID(int=11), UUID(int=12)
@@ -332,9 +350,10 @@ def test_no_check_shows_an_email_address_or_a_name() -> None:
     history = History()
     for table in derived_tables():
         create_table(history.connection, table)
-    personal = {column.name for table in (*TABLES, *ACCESS_TABLES) for column in table.columns}
-    personal = {name for name in personal if name.endswith(("_email", "_name")) or name == "email"}
-    assert "creator_email" in personal
+    columns_of_tables = [column for table in (*TABLES, *ACCESS_TABLES) for column in table.columns]
+    # A job has a `name` too, which is no person's.
+    personal = {column.name for column in columns_of_tables if column.is_personal} - {"name"}
+    assert {"creator_email", "author_name", "old", "new"} <= personal
     for file in check_files():
         columns = history.connection.execute(
             file.query, {"now": NOON} if "$now" in file.query else {}

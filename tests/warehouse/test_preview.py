@@ -4,7 +4,9 @@ from datetime import date
 
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.tables import (
+    BUILD_CHANGES,
     BUILDS,
+    LATE_CHANGES,
     ORGANIZATION_MEMBERS,
     PIPELINES,
     TABLES,
@@ -71,3 +73,7 @@ def test_people_are_shown_without_their_addresses_and_ids_only_where_no_slug_tel
     assert "email" not in members
     assert "user_id" in preview(connection, TEAM_MEMBERS).split("\n")[0]
     assert "_id" not in preview(connection, BUILDS).split("\n")[0]
+    for table in (BUILD_CHANGES, LATE_CHANGES):
+        changes = preview(connection, table).split("\n")[0].strip("| ").split(" | ")
+        assert "field" in changes
+        assert not {"old", "new"} & set(changes), "they may be a person's name"
