@@ -26,9 +26,6 @@ from tests.syncing import command_environment, command_line, environment, withou
 from .conftest import CHROMIUM
 from .serving import serving
 
-# One server serves them all.
-pytestmark = pytest.mark.xdist_group("dagster_ui")
-
 DAYS = 6
 READ_DAYS = 3
 _RUN_MILLISECONDS = 180_000

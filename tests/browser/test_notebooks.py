@@ -13,9 +13,6 @@ from .conftest import CHROMIUM
 from .looks import DESK, PHONE, SCHEMES, assert_readable, look
 from .serving import serving
 
-# One server serves them all.
-pytestmark = pytest.mark.xdist_group("notebooks")
-
 PROJECT = Path(__file__).parents[2]
 NOTEBOOKS = ("notebooks/ci_health.py", "notebooks/access_review.py")
 _PATIENCE = 120_000

@@ -10,9 +10,6 @@ from tests.report.conftest import settings_of
 
 from .looks import PHONE, Scheme, assert_readable, each_look, look
 
-# One server serves them all.
-pytestmark = pytest.mark.xdist_group("report")
-
 
 @pytest.fixture(scope="module")
 def report(month_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
