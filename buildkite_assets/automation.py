@@ -166,7 +166,6 @@ DERIVE = dg.AutomationConditionSensorDefinition(
     description=(
         "Every 30 seconds: look which days of builds have changed, recompute the derived tables "
         "of these days, then those that look across days. Costs no requests, and the CPU of "
-        "what is recomputed. What changed before it was switched on, `buildkite-assets sync` "
-        "recomputes."
+        "what is recomputed. What changed before it was switched on, catch_up recomputes."
     ),
 )

@@ -19,6 +19,7 @@ from buildkite_assets.automation import (
     NIGHTLY_CHECKS_JOB,
     SCHEDULES,
 )
+from buildkite_assets.catch_up import DERIVED_JOBS, catch_up
 from buildkite_assets.checks import CHECKS, HOURLY_CHECKS, NIGHTLY_CHECKS
 from buildkite_assets.freshness import with_freshness
 from buildkite_assets.partitions import daily_partitions
@@ -53,14 +54,6 @@ def definitions(session: Session) -> dg.Definitions:
             dg.AssetSelection.assets(build_changes),
             "Brings every known day of builds up to date.",
         ),
-        *(
-            (
-                f"{each.node_def.name}_job",
-                dg.AssetSelection.assets(each),
-                each.node_def.description,
-            )
-            for each in derived
-        ),
         (
             "ci_report_job",
             dg.AssetSelection.assets(ci_report),
@@ -75,6 +68,7 @@ def definitions(session: Session) -> dg.Definitions:
                 dg.define_asset_job(name, selection - _ON_THEIR_OWN, description=description)
                 for name, selection, description in jobs
             ),
+            *DERIVED_JOBS,
             dg.define_asset_job(
                 CHECKS_JOB,
                 dg.AssetSelection.checks(*CHECKS, *HOURLY_CHECKS),
@@ -87,7 +81,7 @@ def definitions(session: Session) -> dg.Definitions:
             ),
         ],
         schedules=SCHEDULES,
-        sensors=[DERIVE, *ALERTS],
+        sensors=[DERIVE, catch_up, *ALERTS],
         resources={"session": session},
         executor=dg.in_process_executor,
     )
