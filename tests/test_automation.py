@@ -103,7 +103,11 @@ def test_one_run_lists_the_catalog_and_then_takes_the_snapshot(
 ) -> None:
     session = session_of(server, tmp_path, clock().date())
     with dg.DagsterInstance.ephemeral() as instance:
-        assert execute(session, instance, "catalog_and_access_job").success
+        result = execute(session, instance, "catalog_and_access_job")
+    # No check of the catalog can keep the snapshot from being taken.
+    checked = {check.asset_key.path[-1] for check in result.get_asset_check_evaluations()}
+    assert "access_syncs" in checked
+    assert checked.isdisjoint({"organizations", "pipelines", "clusters", "queues"})
     with connect(session.settings.warehouse) as connection:
         assert connection.execute("SELECT count(*) FROM pipelines").fetchall() == [(1,)]
         assert connection.execute("SELECT count(*) FROM organization_members").fetchall() == [(2,)]
