@@ -21,7 +21,7 @@ NIGHTLY_CHECKS_JOB = "nightly_checks_job"
 SETTLE_AGES_DAYS = [2, 7, 30]
 """When a day is read again in full: after most retries, after long blocks, before it is gone."""
 
-Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
+Condition = dg.AutomationCondition[dg.AssetKey]
 
 _LOOK_BACK = timedelta(days=7)
 
@@ -144,6 +144,8 @@ def follow_all(*, is_behind_days: bool) -> Condition:
 def _follow(ignored: dg.AssetSelection) -> Condition:
     """An input that is not ignored has changed, and nobody is at work on it.
 
+    No input at all, ignored or not, may have failed a check that blocks.
+
     Dagster's own `eager` forgets a change that it sees together with the end of what it asked for
     before. Here a change counts until a request or a materialization that came after it: the two
     are compared by their times, which works as long as neither side is combined with others.
@@ -153,11 +155,16 @@ def _follow(ignored: dg.AssetSelection) -> Condition:
         dg.AutomationCondition.newly_updated()
     )
     with_inputs = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
+    is_blocked = dg.AutomationCondition.any_deps_match(
+        dg.AutomationCondition.any_checks_match(
+            dg.AutomationCondition.check_failed(), blocking_only=True
+        )
+    )
     return (
         (is_behind | with_inputs)
         & ~dg.AutomationCondition.any_deps_in_progress()
         & ~dg.AutomationCondition.in_progress()
-    ).ignore(ignored)
+    ).ignore(ignored) & ~is_blocked
 
 
 DERIVE = dg.AutomationConditionSensorDefinition(
