@@ -39,7 +39,7 @@ def post(webhook: str, text: str) -> None:
 
 def _send(webhook: str, text: str) -> None:
     try:
-        with _unlogged(webhook):
+        with _unlogged():
             status = httpx.post(webhook, json={"text": text}, timeout=_SILENCE_SECONDS).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _TroubleError(
@@ -56,25 +56,26 @@ def _send(webhook: str, text: str) -> None:
 
 
 @contextmanager
-def _unlogged(webhook: str) -> Iterator[None]:
-    """Keep httpx from logging the address that it posts to."""
+def _unlogged() -> Iterator[None]:
+    """Keep httpx from logging the address that it posts to, written in its own way."""
 
-    def is_harmless(record: logging.LogRecord) -> bool:
-        return webhook not in record.getMessage()
+    def drop(_: logging.LogRecord) -> bool:
+        return False
 
     logger = logging.getLogger("httpx")
-    logger.addFilter(is_harmless)
+    logger.addFilter(drop)
     try:
         yield
     finally:
-        logger.removeFilter(is_harmless)
+        logger.removeFilter(drop)
 
 
 @dg.run_failure_sensor(
     name="alert_on_failed_runs",
     description=(
         "Posts to BUILDKITE_ALERT_WEBHOOK, in Slack's format, what failed, why and what to do. "
-        "Costs no requests to Buildkite."
+        "Costs no requests to Buildkite. What the webhook does not take on three tries is shown as "
+        "a failed tick, and is not posted later."
     ),
 )
 def alert_on_failed_runs(
@@ -85,13 +86,13 @@ def alert_on_failed_runs(
     if not settings.alert_webhook:
         return _NOT_SET
     run = context.dagster_run
-    reasons = [_reason(event) for event in context.get_step_failure_events()]
+    reasons = [_reason(settings, event) for event in context.get_step_failure_events()]
     lines = [
-        f"*{_escaped(run.job_name)} failed*",
-        *(reasons or [_escaped(context.failure_event.message or "")]),
+        f"*{_safe(settings, run.job_name)} failed*",
+        *(reasons or [_safe(settings, context.failure_event.message or "")]),
         _link(settings, run.run_id),
     ]
-    _post_lines(settings, lines)
+    post(settings.alert_webhook, _joined(lines)[:_LONGEST_TEXT])
     return None
 
 
@@ -106,28 +107,28 @@ def alert_on_failed_runs(
 def alert_on_failed_checks(
     context: dg.SensorEvaluationContext, session: dg.ResourceParam[Session]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Post what has changed since the last tick; where posting fails, the next tick tries again."""
+    """Post what has changed since the last tick; where posting fails, the next tick tries again.
+
+    What is too much for one text is left to the next tick.
+    """
     settings = session.settings
     if not settings.alert_webhook:
         return _NOT_SET
     known_failing = set(json.loads(context.cursor or "[]"))
     failing = set(known_failing)
-    lines: list[str] = []
+    text = ""
     for evaluation, run_id in _last_evaluations(context):
         name = evaluation.asset_check_key.to_user_string()
-        if evaluation.passed and name in known_failing:
-            failing.discard(name)
-            lines.append(f"*{_escaped(name)} passes again*")
-        elif not evaluation.passed and name not in known_failing:
-            failing.add(name)
-            lines += [
-                f"*{_escaped(name)} fails* ({evaluation.severity.value.lower()})",
-                *([_escaped(evaluation.description)] if evaluation.description else []),
-                _link(settings, run_id),
-            ]
-    if not lines:
+        if evaluation.passed == (name not in known_failing):
+            continue
+        longer = _joined([text, _change(settings, evaluation, run_id)])
+        if text and len(longer) > _LONGEST_TEXT:
+            break
+        text = longer
+        failing ^= {name}
+    if not text:
         return dg.SkipReason("No check has changed since the last look.")
-    _post_lines(settings, lines)
+    post(settings.alert_webhook, text[:_LONGEST_TEXT])
     return dg.SensorResult(cursor=json.dumps(sorted(failing)))
 
 
@@ -157,7 +158,21 @@ def _was_evaluated(evaluation: dg.AssetCheckEvaluation) -> bool:
     return evaluated is None or evaluated.value is not False
 
 
-def _reason(event: dg.DagsterEvent) -> str:
+def _change(settings: Settings, evaluation: dg.AssetCheckEvaluation, run_id: str) -> str:
+    """What is said of a check that fails now, or passes again."""
+    name = _safe(settings, evaluation.asset_check_key.to_user_string())
+    if evaluation.passed:
+        return f"*{name} passes again*"
+    return _joined(
+        [
+            f"*{name} fails* ({evaluation.severity.value.lower()})",
+            _safe(settings, evaluation.description or ""),
+            _link(settings, run_id),
+        ]
+    )
+
+
+def _reason(settings: Settings, event: dg.DagsterEvent) -> str:
     """Why a step failed: the message of what is expected, else no more than the error's name."""
     failure = event.step_failure_data
     told = failure.user_failure_data
@@ -168,21 +183,24 @@ def _reason(event: dg.DagsterEvent) -> str:
         name = error.cls_name if error else None
         return f"{event.step_key}: {name or 'an error'}. The run's log tells more."
     code = told.metadata.get("code")
-    coded = f" `{_escaped(str(code.value))}`" if code else ""
-    return f"{event.step_key}:{coded} {_escaped(told.description or '')}"
+    coded = f" `{_safe(settings, str(code.value))}`" if code else ""
+    return f"{event.step_key}:{coded} {_safe(settings, told.description or '')}"
 
 
 def _link(settings: Settings, run_id: str) -> str:
     if not settings.dagster_url:
         return f"Run {run_id}"
-    return f"<{settings.dagster_url}/runs/{run_id}|Open the run>"
+    return f"<{settings.without_secrets(settings.dagster_url)}/runs/{run_id}|Open the run>"
 
 
-def _post_lines(settings: Settings, lines: Sequence[str]) -> None:
-    text = settings.without_secrets("\n".join(line for line in lines if line))
-    post(settings.alert_webhook, text[:_LONGEST_TEXT])
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join(line for line in lines if line)
 
 
-def _escaped(text: str) -> str:
-    """Text as Slack wants it, so that nothing in it becomes a link or a mention."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _safe(settings: Settings, text: str) -> str:
+    """Text without secrets, and as Slack wants it: nothing in it becomes a link or a mention.
+
+    Secrets are cut out first: escaped, one that has an `&` would no longer be found.
+    """
+    cut = settings.without_secrets(text)
+    return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -10,7 +10,7 @@ from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.tables import BUILDS, JOBS
 from buildkite_assets.warehouse import connect
-from buildkite_assets.warehouse.ledger import organization_ids, unread_days
+from buildkite_assets.warehouse.ledger import known_days, organization_ids
 
 CHANGES_JOB = "changes_job"
 BUILDS_JOB = "builds_job"
@@ -21,7 +21,7 @@ NIGHTLY_CHECKS_JOB = "nightly_checks_job"
 SETTLE_AGES_DAYS = [2, 7, 30]
 """When a day is read again in full: after most retries, after long blocks, before it is gone."""
 
-Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
+Condition = dg.AutomationCondition[dg.AssetKey]
 
 _LOOK_BACK = timedelta(days=7)
 
@@ -37,33 +37,34 @@ _BUILDS = dg.AssetSelection.assets(asset_key(BUILDS), asset_key(JOBS))
     cron_schedule="5 * * * *",
     execution_timezone="UTC",
     description=(
-        "Every hour: read today in full, and those of the last seven days that are not known. "
-        "Costs about one request per 100 builds of these days, and two for each organization. "
-        "Where follow_changes keeps today current, it reads each day once, when it has begun."
+        "Every hour: read today in full, and those of the last seven days that were not read to "
+        "their end. Costs about one request per 100 builds of today, and two for each "
+        "organization. It is for those who do not use follow_changes, which costs less."
     ),
 )
 def today(
     context: dg.ScheduleEvaluationContext, session: dg.ResourceParam[Session]
-) -> dg.RunRequest | dg.SkipReason:
-    """Ask for the days that no full read and no feed has brought."""
-    days = days_to_read(session.settings, context.scheduled_execution_time.date())
-    if not days:
-        return dg.SkipReason("All days of the last week are known, and a feed keeps them current.")
-    return dg.RunRequest(tags=range_tags(days[0], days[-1]))
+) -> dg.RunRequest:
+    """Ask for today, and for what of the last week is not known; the run leaves known days."""
+    last = context.scheduled_execution_time.date()
+    return dg.RunRequest(tags=range_tags(first_day_to_read(session.settings, last), last))
 
 
-def days_to_read(settings: Settings, last: date) -> list[date]:
-    """The days of the week up to `last` that are to be read in full, as far as is published.
+def first_day_to_read(settings: Settings, last: date) -> date:
+    """The first day of the week up to `last` that was not read to its end, else `last` itself.
 
     Raises:
         WarehouseError: the published file cannot be read.
     """
     first = max(first_day(settings), last - _LOOK_BACK)
     if not settings.warehouse.exists():
-        return [first, last]
+        return first
     with connect(settings.warehouse) as connection:
         organizations = organization_ids(connection, settings.organizations)
-        return unread_days(connection, organizations, first, last)
+        known = [known_days(connection, organization) for organization in organizations]
+    known_to_all = set.intersection(*known) if known else set()
+    days = (first + timedelta(days=n) for n in range((last - first).days))
+    return next((day for day in days if day not in known_to_all), last)
 
 
 SCHEDULES: list[dg.ScheduleDefinition] = [
@@ -143,6 +144,8 @@ def follow_all(*, is_behind_days: bool) -> Condition:
 def _follow(ignored: dg.AssetSelection) -> Condition:
     """An input that is not ignored has changed, and nobody is at work on it.
 
+    No input at all, ignored or not, may have failed a check that blocks.
+
     Dagster's own `eager` forgets a change that it sees together with the end of what it asked for
     before. Here a change counts until a request or a materialization that came after it: the two
     are compared by their times, which works as long as neither side is combined with others.
@@ -152,11 +155,16 @@ def _follow(ignored: dg.AssetSelection) -> Condition:
         dg.AutomationCondition.newly_updated()
     )
     with_inputs = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
+    is_blocked = dg.AutomationCondition.any_deps_match(
+        dg.AutomationCondition.any_checks_match(
+            dg.AutomationCondition.check_failed(), blocking_only=True
+        )
+    )
     return (
         (is_behind | with_inputs)
         & ~dg.AutomationCondition.any_deps_in_progress()
         & ~dg.AutomationCondition.in_progress()
-    ).ignore(ignored)
+    ).ignore(ignored) & ~is_blocked
 
 
 DERIVE = dg.AutomationConditionSensorDefinition(
@@ -165,7 +173,6 @@ DERIVE = dg.AutomationConditionSensorDefinition(
     description=(
         "Every 30 seconds: look which days of builds have changed, recompute the derived tables "
         "of these days, then those that look across days. Costs no requests, and the CPU of "
-        "what is recomputed. What changed before it was switched on, `buildkite-assets sync` "
-        "recomputes."
+        "what is recomputed. What changed before it was switched on, catch_up recomputes."
     ),
 )

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from buildkite_assets.partitions import first_day
 from buildkite_assets.purging import purge
 from buildkite_assets.report.page import report_path
 from buildkite_assets.runs import (
+    BlockedError,
     fail_orphaned_runs,
     prepare_home,
     run_access,
@@ -186,21 +188,36 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
         orphaned = fail_orphaned_runs(instance)
         if orphaned:
             console.print(f"Marked {orphaned} interrupted runs as failed; this one goes on.")
+        blocked: list[BlockedError] = []
         console.print("Listing organizations, pipelines, clusters and queues …")
-        run_catalog(session, instance)
+        with _held_back(blocked):
+            run_catalog(session, instance)
         console.print("Listing members, teams and what teams may do …")
-        run_access(session, instance)
+        with _held_back(blocked):
+            run_access(session, instance)
         days = [first, last] if full else unread_days(session, first, last)
         if days:
             console.print(f"Reading builds from {days[0]} to {days[-1]} …")
-            with progress_line(console, session.progress):
+            with _held_back(blocked), progress_line(console, session.progress):
                 run_builds(session, instance, days[0], days[-1], full=full)
         console.print("Following changes of the days that are known …")
-        run_changes(session, instance)
+        with _held_back(blocked):
+            run_changes(session, instance)
+        if blocked:
+            raise blocked[0]
         console.print("Recomputing the derived tables that lag …")
         if run_derived(session, instance) or not report_path(session.settings).exists():
             console.print("Writing the report …")
             run_report(session, instance)
+
+
+@contextmanager
+def _held_back(blocked: list[BlockedError]) -> Iterator[None]:
+    """Let collecting go on after a check that blocks has failed: it stops what is derived."""
+    try:
+        yield
+    except BlockedError as error:
+        blocked.append(error)
 
 
 def _home() -> Path:

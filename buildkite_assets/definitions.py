@@ -19,6 +19,7 @@ from buildkite_assets.automation import (
     NIGHTLY_CHECKS_JOB,
     SCHEDULES,
 )
+from buildkite_assets.catch_up import DERIVED_JOBS, catch_up
 from buildkite_assets.checks import CHECKS, HOURLY_CHECKS, NIGHTLY_CHECKS
 from buildkite_assets.freshness import with_freshness
 from buildkite_assets.partitions import daily_partitions
@@ -42,7 +43,13 @@ def definitions(session: Session) -> dg.Definitions:
     jobs = [
         ("catalog_job", listed, "Lists organizations, pipelines, clusters and queues anew."),
         ("access_job", snapshot, "Takes a snapshot of members, teams and what teams may do."),
-        (ACCESS_JOB, listed | snapshot, "Both of these, one after the other."),
+        # Without the catalog's checks, one of which could keep the snapshot from being taken: it
+        # exists nowhere else. The checks of every hour look at the catalog too.
+        (
+            ACCESS_JOB,
+            (listed - dg.AssetSelection.checks_for_assets(catalog)) | snapshot,
+            "Both of these, one after the other, without the checks of what was listed.",
+        ),
         (
             BUILDS_JOB,
             dg.AssetSelection.assets(builds),
@@ -52,14 +59,6 @@ def definitions(session: Session) -> dg.Definitions:
             CHANGES_JOB,
             dg.AssetSelection.assets(build_changes),
             "Brings every known day of builds up to date.",
-        ),
-        *(
-            (
-                f"{each.node_def.name}_job",
-                dg.AssetSelection.assets(each),
-                each.node_def.description,
-            )
-            for each in derived
         ),
         (
             "ci_report_job",
@@ -75,6 +74,7 @@ def definitions(session: Session) -> dg.Definitions:
                 dg.define_asset_job(name, selection - _ON_THEIR_OWN, description=description)
                 for name, selection, description in jobs
             ),
+            *DERIVED_JOBS,
             dg.define_asset_job(
                 CHECKS_JOB,
                 dg.AssetSelection.checks(*CHECKS, *HOURLY_CHECKS),
@@ -87,7 +87,7 @@ def definitions(session: Session) -> dg.Definitions:
             ),
         ],
         schedules=SCHEDULES,
-        sensors=[DERIVE, *ALERTS],
+        sensors=[DERIVE, catch_up, *ALERTS],
         resources={"session": session},
         executor=dg.in_process_executor,
     )

@@ -17,12 +17,13 @@ from dagster._core.errors import DagsterAssetCheckFailedError  # exported nowher
 from buildkite_assets.assets.failures import ExpectedFailure
 from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.automation import CHANGES_JOB
+from buildkite_assets.catch_up import BY_DAY_JOB, WHOLE_JOB
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.partitions import first_day, range_tags
 from buildkite_assets.session import Session
 from buildkite_assets.warehouse import ledger
-from buildkite_assets.warehouse.derive import lagging_days, lagging_whole, ranges
+from buildkite_assets.warehouse.derive import lagging_days, lagging_ranges, lagging_whole
 
 _PID = "buildkite_assets/pid"
 _HOST = "buildkite_assets/host"
@@ -135,19 +136,15 @@ def run_derived(session: Session, instance: dg.DagsterInstance) -> bool:
     """
     with session.warehouse.transaction() as connection:
         by_day = lagging_days(connection, derived_tables(), session.parameters)
-    days = sorted({day for days in by_day.values() for day in days})
-    for first, last in ranges(days):
-        lagging = [
-            table for table, days in by_day.items() if any(first <= day <= last for day in days)
-        ]
-        keys = [asset_key(table) for table in lagging]
-        _run(session, instance, "derived_by_day_job", range_tags(first, last), {}, keys)
+    for first, last, tables in lagging_ranges(by_day):
+        keys = [asset_key(table) for table in tables]
+        _run(session, instance, BY_DAY_JOB, range_tags(first, last), {}, keys)
     with session.warehouse.transaction() as connection:
         whole = lagging_whole(connection, derived_tables(), session.parameters)
     if whole:
         keys = [asset_key(table) for table in whole]
-        _run(session, instance, "derived_whole_job", {}, {}, keys)
-    return bool(days or whole)
+        _run(session, instance, WHOLE_JOB, {}, {}, keys)
+    return bool(by_day or whole)
 
 
 def run_report(session: Session, instance: dg.DagsterInstance) -> None:

@@ -15,6 +15,7 @@ from buildkite_assets.alerts import ALERTS
 from buildkite_assets.assets.failures import EXPECTED
 from buildkite_assets.automation import DERIVE, SCHEDULES
 from buildkite_assets.buildkite.connection import Connection
+from buildkite_assets.catch_up import catch_up
 from buildkite_assets.progress import Progress
 from buildkite_assets.runs import BlockedError
 from buildkite_assets.warehouse import connect
@@ -106,7 +107,7 @@ def automation_table() -> Table:
     table.add_column()
     for schedule in SCHEDULES:
         table.add_row(schedule.name, schedule.description)
-    for sensor in (DERIVE, *ALERTS):
+    for sensor in (DERIVE, catch_up, *ALERTS):
         table.add_row(sensor.name, sensor.description)
     return table
 

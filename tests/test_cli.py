@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from buildkite_assets.sandbox import SandboxServer, serve
+from buildkite_assets.session import Session
+from buildkite_assets.settings import Settings
 from buildkite_assets.warehouse import connect
 
 from .syncing import (
@@ -124,6 +126,30 @@ def test_a_wrong_setting_is_one_line(name: str, setting: str, said: str, tmp_pat
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"Error: {said}")
     assert not list(tmp_path.iterdir())
+
+
+def test_sync_collects_to_its_end_and_derives_nothing_when_a_check_blocks(
+    server: SandboxServer, tmp_path: Path
+) -> None:
+    settings = environment(server, tmp_path / "w.duckdb")
+    today = f"{server.sandbox.clock().date()}"
+
+    def sync() -> subprocess.CompletedProcess[str]:
+        arguments = ("--from", today, "--to", today, "--full")
+        return command("sync", *arguments, settings=settings, cwd=tmp_path)
+
+    assert sync().returncode == 0
+    warehouse = Session(Settings.from_environment(settings)).warehouse
+    with warehouse.transaction() as connection:
+        connection.execute(
+            "INSERT INTO jobs SELECT * REPLACE (uuid() AS job_id, uuid() AS build_id) FROM jobs"
+        )
+    done = sync()
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert "jobs_have_builds" in line
+    assert "Following changes" in done.stdout
+    assert "Recomputing" not in done.stdout
 
 
 def test_sync_ends_with_one_line_when_buildkite_refuses(

@@ -83,6 +83,7 @@ def test_nothing_runs_by_itself_and_all_that_could_says_what_it_costs(tmp_path: 
         "derive",
         "alert_on_failed_runs",
         "alert_on_failed_checks",
+        "catch_up",
     }
     for sensor in repository.sensor_defs:
         assert sensor.default_status is dg.DefaultSensorStatus.STOPPED

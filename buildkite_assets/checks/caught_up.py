@@ -35,8 +35,8 @@ def _caught_up(table: DerivedTable) -> Check[Evidence]:
             "changed after it was made."
         ),
         remedy=(
-            "switch on the automation condition sensor, materialize the days in "
-            "question, or run `buildkite-assets sync`."
+            "switch on the sensors derive and catch_up, materialize the days in question, "
+            "or run `buildkite-assets sync`."
         ),
         severity=WARN,
         evaluate=partial(_follows, table.name),

@@ -148,6 +148,18 @@ def ranges(days: Sequence[date], longest: int | None = None) -> Iterator[tuple[d
         yield run[0], run[-1]
 
 
+def lagging_ranges(
+    by_day: Mapping[DerivedTable, Sequence[date]],
+) -> Iterator[tuple[date, date, list[DerivedTable]]]:
+    """The unbroken ranges of days that lag, each with the tables that lag within it."""
+    for first, last in ranges(sorted({day for days in by_day.values() for day in days})):
+        yield (
+            first,
+            last,
+            [table for table, days in by_day.items() if any(first <= day <= last for day in days)],
+        )
+
+
 def count_by_day(
     connection: duckdb.DuckDBPyConnection, table: DerivedTable, days: Sequence[date]
 ) -> dict[date, int]:

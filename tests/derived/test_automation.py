@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
-from buildkite_assets.runs import run_builds, run_catalog, run_changes, run_derived
+from buildkite_assets.runs import BlockedError, run_builds, run_catalog, run_changes, run_derived
 from buildkite_assets.sandbox import serve
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -98,6 +99,36 @@ def test_a_change_that_comes_while_another_is_followed_is_not_forgotten(tmp_path
             }
         # No access has been read, so that what is made of it lags still.
         assert not lagging & following
+
+
+def test_days_wait_while_a_check_that_blocks_fails(tmp_path: Path) -> None:
+    sandbox, clock = empty_sandbox()
+    sandbox.organization("acme").create_build("web", state="passed", created_at=clock())
+    with serve(sandbox) as server, dg.DagsterInstance.ephemeral() as instance:
+        settings = environment(server, tmp_path / "w.duckdb")
+        settings["BUILDKITE_START_DATE"] = TODAY.isoformat()
+        session = Session(Settings.from_environment(settings))
+        follower = Follower(definitions(session), instance)
+        assert follower.tick() == {}
+        run_catalog(session, instance)
+        run_builds(session, instance, TODAY, TODAY, full=False)
+        with session.warehouse.transaction() as connection:
+            connection.execute(
+                "INSERT INTO jobs SELECT * REPLACE (uuid() AS job_id, uuid() AS build_id) FROM jobs"
+            )
+        with pytest.raises(BlockedError):
+            run_builds(session, instance, TODAY, TODAY, full=False)
+        assert follower.tick() == {}
+
+        # It is not forgotten: the checks of every hour find that all is well again.
+        with session.warehouse.transaction() as connection:
+            connection.execute(
+                "DELETE FROM jobs WHERE build_id NOT IN (SELECT build_id FROM builds)"
+            )
+        session.warehouse.publish()
+        job = definitions(session).resolve_job_def("checks_job")
+        assert job.execute_in_process(instance=instance).success
+        assert f"{TODAY}" in follower.tick()
 
 
 class Follower:
