@@ -8,32 +8,31 @@ import polars as pl
 
 from buildkite_assets.checks.check import WARN, Check, Evidence, Finding, NotEvaluatedError
 from buildkite_assets.tables import BUILDS
+from buildkite_assets.warehouse.coverage import span
 from buildkite_assets.warehouse.preview import as_markdown
 
 LONGEST_SYNC_AGE = timedelta(hours=26)
 """A sync every night may be two hours late."""
 
-_LAST = """
+_NEWEST_BUILDS = """
 SELECT
-    organizations.slug,
-    greatest(
-        max(days.read_at) FILTER (days.is_newest),
-        (SELECT max(finished_at) FROM sync_feeds WHERE organization_id = days.organization_id)
-    ),
-    (SELECT max(created_at) FROM builds WHERE organization_id = days.organization_id)
-FROM (
-    SELECT *, day = max(day) OVER (PARTITION BY organization_id) AS is_newest FROM sync_days
-) AS days
-JOIN organizations USING (organization_id)
-WHERE len($wanted) = 0 OR list_contains($wanted::VARCHAR[], organizations.slug)
-GROUP BY days.organization_id, organizations.slug
-ORDER BY organizations.slug
+    organization_id::VARCHAR,
+    slug,
+    (SELECT max(created_at) FROM builds WHERE organization_id = organizations.organization_id)
+FROM organizations
+WHERE len($wanted) = 0 OR list_contains($wanted::VARCHAR[], slug)
+ORDER BY slug
 """
 
 
 def _synced_lately(evidence: Evidence) -> Finding:
     wanted = list(evidence.session.settings.organizations)
-    rows = evidence.connection.execute(_LAST, {"wanted": wanted}).fetchall()
+    found = evidence.connection.execute(_NEWEST_BUILDS, {"wanted": wanted}).fetchall()
+    rows = [
+        (slug, known.synced_at, newest_build_at)
+        for organization_id, slug, newest_build_at in found
+        if (known := span(evidence.connection, organization_id))
+    ]
     if not rows:
         raise NotEvaluatedError("no day of builds has been read yet: run `buildkite-assets sync`.")
     last_sync_at = min(synced_at for _, synced_at, _ in rows)
