@@ -206,9 +206,10 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
         if blocked:
             raise blocked[0]
         console.print("Recomputing the derived tables that lag …")
-        if run_derived(session, instance) or not report_path(session.settings).exists():
-            console.print("Writing the report …")
-            run_report(session, instance)
+        run_derived(session, instance)
+        # It tells when the last sync was, even if nothing else has changed.
+        console.print("Writing the report …")
+        run_report(session, instance)
 
 
 @contextmanager

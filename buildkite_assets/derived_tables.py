@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from buildkite_assets.tables import Column, Table
+from buildkite_assets.tables import ACCESS_TABLES, TABLES, Column, Table
 
 FOLDER = Path(__file__).parent / "sql"
 
@@ -77,6 +77,16 @@ def derived_tables() -> tuple[DerivedTable, ...]:
     paths = [path for folder in _GROUPS for path in FOLDER.glob(f"{folder}/*.sql")]
     paths.sort(key=lambda path: path.stem)
     return tuple(parse(path, path.read_text(encoding="utf-8")) for path in paths)
+
+
+@cache
+def known_tables() -> dict[str, Table]:
+    """Every table that a query can read, by name: what is synced, then what is derived of it.
+
+    Raises:
+        DefinitionError: a header is malformed.
+    """
+    return {table.name: table for table in (*TABLES, *ACCESS_TABLES, *derived_tables())}
 
 
 def parse(path: Path, text: str) -> DerivedTable:

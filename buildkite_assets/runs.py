@@ -127,8 +127,8 @@ def run_builds(
     _run(session, instance, "builds_job", range_tags(first, last), config)
 
 
-def run_derived(session: Session, instance: dg.DagsterInstance) -> bool:
-    """Recompute the derived tables that lag behind what they are made of; whether any did.
+def run_derived(session: Session, instance: dg.DagsterInstance) -> None:
+    """Recompute the derived tables that lag behind what they are made of.
 
     Raises:
         DefinitionError: a SQL file contradicts itself.
@@ -144,7 +144,6 @@ def run_derived(session: Session, instance: dg.DagsterInstance) -> bool:
     if whole:
         keys = [asset_key(table) for table in whole]
         _run(session, instance, WHOLE_JOB, {}, {}, keys)
-    return bool(by_day or whole)
 
 
 def run_report(session: Session, instance: dg.DagsterInstance) -> None:

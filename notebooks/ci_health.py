@@ -61,7 +61,7 @@ def _(current, lagging, settings):
             mo.callout("All of this is invented: it is the demo's organization.", kind="warn")
         )
     if lagging:
-        names = ", ".join(sorted(lagging))
+        names = ", ".join(lagging)
         told.append(
             mo.callout(f"Behind what was synced, until the next sync: {names}.", kind="warn")
         )

@@ -62,6 +62,7 @@ def test_sync_reads_the_days_asked_for_and_known_days_only_when_told(
     def sync(*arguments: str) -> list[str]:
         done = command("sync", *arguments, settings=settings, cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "Writing the report" in done.stdout
         assert "What landed" in done.stdout
         assert f"Published to {tmp_path / 'w.duckdb'}" in done.stdout.replace("\n", "")
         return read_days(server)

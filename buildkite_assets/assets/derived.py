@@ -8,7 +8,7 @@ import dagster as dg
 from buildkite_assets.assets.events import whole_table
 from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.lineage import asset_table, column_lineage
-from buildkite_assets.assets.specs import asset_key, code_references, column_schema
+from buildkite_assets.assets.specs import OWNER, asset_key, code_references, column_schema
 from buildkite_assets.automation import Condition, follow_all, follow_days
 from buildkite_assets.derived_tables import DerivedTable, derived_tables
 from buildkite_assets.session import Session
@@ -21,8 +21,6 @@ from buildkite_assets.warehouse.derive import (
     inputs,
 )
 from buildkite_assets.warehouse.preview import preview
-
-_OWNER = "team:platform"
 
 
 def derived_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -101,13 +99,18 @@ def _whole(tables: Sequence[DerivedTable], by_day: Sequence[DerivedTable]) -> dg
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Recompute tables that look across builds."""
         # Altair takes half a second, which only those shall pay who draw.
-        from buildkite_assets.assets.plots import plots  # noqa: PLC0415
+        from buildkite_assets.assets.plots import pictures, plans  # noqa: PLC0415
 
         for table in _selected(context, tables):
             with session.warehouse.connection() as connection:
                 with atomic(connection):
                     derive_whole(connection, table, derived_tables(), session.parameters)
-                result = whole_table(connection, table, **plots(context, connection, table))
+                result = whole_table(connection, table)
+                figures = plans(context, connection, table)
+            # Drawn only now: others may wait for the connection.
+            context.add_asset_metadata(
+                pictures(context, figures, table), asset_key=asset_key(table)
+            )
             yield result
         session.warehouse.publish()
 
@@ -126,7 +129,7 @@ def _spec(table: DerivedTable, automation_condition: Condition) -> dg.AssetSpec:
         description=table.description,
         group_name=table.group,
         deps=sorted({asset_key(source) for name in inputs(table) if (source := asset_table(name))}),
-        owners=[_OWNER],
+        owners=[OWNER],
         kinds={"duckdb", "sql"},
         automation_condition=automation_condition,
         metadata={

@@ -73,7 +73,7 @@ def log_touched_days(context: dg.AssetExecutionContext, feed: Feed) -> None:
 
 
 def whole_table(
-    connection: Connection, table: Table, **metadata: int | dg.MarkdownMetadataValue
+    connection: Connection, table: Table, **metadata: int
 ) -> dg.MaterializeResult[None]:
     """A table that is not partitioned as materialized: its row count, a glance, and `metadata`."""
     return dg.MaterializeResult(

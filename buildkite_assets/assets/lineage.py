@@ -1,22 +1,14 @@
 """Which columns the columns of a derived table are computed from, told by its SQL."""
 
-from functools import cache
-
 import dagster as dg
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.lineage import Node, lineage
 
 from buildkite_assets.assets.specs import asset_key
-from buildkite_assets.derived_tables import DerivedTable, derived_tables
-from buildkite_assets.tables import ACCESS_TABLES, LEDGER_TABLES, TABLES, Table
+from buildkite_assets.derived_tables import DerivedTable, known_tables
+from buildkite_assets.tables import LEDGER_TABLES, Table
 from buildkite_assets.warehouse.derive import inputs
-
-
-@cache
-def known_tables() -> dict[str, Table]:
-    """Every table that a query can read, by name."""
-    return {table.name: table for table in (*TABLES, *ACCESS_TABLES, *derived_tables())}
 
 
 def asset_table(name: str) -> Table | None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from buildkite_assets.assets.failures import told_in_one_line
-from buildkite_assets.assets.specs import PREFIX
+from buildkite_assets.assets.specs import OWNER, PREFIX, code_references
+from buildkite_assets.automation import follow_all
 from buildkite_assets.report.page import render, report_path
 from buildkite_assets.session import Session
 
@@ -26,12 +27,8 @@ _SHOWN = (
 _ON_THE_HOUR: dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey] = (
     dg.AutomationCondition.cron_tick_passed("0 * * * *")
 )
-# At most once an hour, and only if something that it shows has changed since it was written. Days
-# that were never read must not hold it back.
-_HOURLY_IF_CHANGED = (
-    dg.AutomationCondition.eager().without(~dg.AutomationCondition.any_deps_missing())
-    & _ON_THE_HOUR.since_last_handled()
-)
+# At most once an hour, and only if something that it shows has changed since it was written.
+_HOURLY_IF_CHANGED = follow_all(is_behind_days=True) & _ON_THE_HOUR.since_last_handled()
 
 
 @dg.asset(
@@ -42,10 +39,11 @@ _HOURLY_IF_CHANGED = (
         "most once an hour, when something that it shows has changed."
     ),
     group_name="metrics",
-    owners=["team:platform"],
+    owners=[OWNER],
     kinds={"html"},
     deps=[dg.AssetKey([PREFIX, name]) for name in _SHOWN],
     automation_condition=_HOURLY_IF_CHANGED,
+    metadata={"dagster/code_references": code_references(__file__)},
 )
 @told_in_one_line
 def ci_report(

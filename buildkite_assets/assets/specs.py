@@ -9,7 +9,7 @@ import dagster as dg
 from buildkite_assets.tables import Table
 
 PREFIX = "buildkite"
-_OWNER = "team:platform"
+OWNER = "team:platform"
 
 
 def asset_key(table: Table) -> dg.AssetKey:
@@ -34,7 +34,7 @@ def table_spec(
         description=table.grain,
         group_name=group,
         deps=[asset_key(dep) for dep in deps],
-        owners=[_OWNER],
+        owners=[OWNER],
         kinds={"duckdb", "buildkite"},
         skippable=is_skippable,
         metadata={

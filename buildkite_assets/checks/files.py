@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from buildkite_assets.derived_tables import DefinitionError, derived_tables
-from buildkite_assets.tables import ACCESS_TABLES, TABLES, Table
+from buildkite_assets.derived_tables import DefinitionError, known_tables
+from buildkite_assets.tables import Table
 
 FOLDER = Path(__file__).parents[1] / "sql" / "checks"
 
@@ -83,7 +83,7 @@ def parse(path: Path, text: str) -> CheckFile:
     if not header.startswith("/*\n") or not end:
         raise DefinitionError(f"{path}: a file begins with its header, from /* to */")
     statement, values = _fields(path, header.removeprefix("/*\n"))
-    tables = {table.name: table for table in (*TABLES, *ACCESS_TABLES, *derived_tables())}
+    tables = known_tables()
     needs = tuple(name.strip() for name in values["Needs"].split(","))
     for name in (values["Asset"], *needs):
         if name not in tables:

@@ -8,37 +8,32 @@ import polars as pl
 
 from buildkite_assets.checks.check import WARN, Check, Evidence, Finding, NotEvaluatedError
 from buildkite_assets.tables import BUILDS
+from buildkite_assets.warehouse.coverage import span
 from buildkite_assets.warehouse.preview import as_markdown
 
 LONGEST_SYNC_AGE = timedelta(hours=26)
 """A sync every night may be two hours late."""
 
-_LAST = """
+_ORGANIZATIONS = """
 SELECT
-    listed.slug,
-    greatest(
-        max(days.read_at) FILTER (days.is_newest),
-        (SELECT max(finished_at) FROM sync_feeds WHERE organization_id = listed.organization_id)
-    ),
-    (SELECT max(created_at) FROM builds WHERE organization_id = listed.organization_id)
-FROM organizations AS listed
-LEFT JOIN (
-    SELECT *, day = max(day) OVER (PARTITION BY organization_id) AS is_newest FROM sync_days
-) AS days USING (organization_id)
-WHERE
-    (len($wanted) = 0 OR list_contains($wanted::VARCHAR[], listed.slug))
-    AND (
-        days.organization_id IS NOT NULL
-        OR listed.synced_at = (SELECT max(synced_at) FROM organizations)
-    )
-GROUP BY listed.organization_id, listed.slug
-ORDER BY listed.slug
+    organization_id::VARCHAR,
+    slug,
+    (SELECT max(created_at) FROM builds WHERE organization_id = organizations.organization_id),
+    synced_at = (SELECT max(synced_at) FROM organizations) AS is_listed
+FROM organizations
+WHERE len($wanted) = 0 OR list_contains($wanted::VARCHAR[], slug)
+ORDER BY slug
 """
 
 
 def _synced_lately(evidence: Evidence) -> Finding:
     wanted = list(evidence.session.settings.organizations)
-    rows = evidence.connection.execute(_LAST, {"wanted": wanted}).fetchall()
+    found = evidence.connection.execute(_ORGANIZATIONS, {"wanted": wanted}).fetchall()
+    rows = []
+    for organization_id, slug, newest_build_at, is_listed in found:
+        known = span(evidence.connection, organization_id)
+        if known or is_listed:
+            rows.append((slug, known.synced_at if known else None, newest_build_at))
     syncs = [synced_at for _, synced_at, _ in rows if synced_at]
     if not syncs:
         raise NotEvaluatedError("no day of builds has been read yet: run `buildkite-assets sync`.")

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.report.wording import age, count, instant
 from buildkite_assets.warehouse import Connection
-from buildkite_assets.warehouse.derive import lagging_days, lagging_whole
+from buildkite_assets.warehouse.coverage import Span, span
+from buildkite_assets.warehouse.lag import lags
 
 
 @dataclass(frozen=True)
@@ -16,20 +17,14 @@ class Freshness:
 
     Attributes:
         organization: its slug.
-        synced_at: when Buildkite last told that all known days are current, or of one day; in UTC.
+        span: which days are known, and when they were last brought up to date.
         newest_build_at: when the newest build was created: nothing built is not nothing synced.
-        first_day: the first UTC day of builds that was read.
-        last_day: the last one.
-        missing_days: how many days between them were not read.
         open_builds: builds that go on, whose figures will change.
     """
 
     organization: str
-    synced_at: datetime | None
+    span: Span | None
     newest_build_at: datetime | None
-    first_day: date | None
-    last_day: date | None
-    missing_days: int
     open_builds: int
 
     def sentence(self, now: datetime | None = None) -> str:
@@ -38,13 +33,14 @@ class Freshness:
         Args:
             now: the time in UTC without a time zone, where ages are to be told too.
         """
-        if self.synced_at is None or self.first_day is None:
+        known = self.span
+        if known is None:
             return f"{self.organization}: no builds were synced yet."
-        missing = count(self.missing_days, "day") if self.missing_days else "none"
+        missing = count(len(known.missing_days), "day") if known.missing_days else "none"
         return (
-            f"{self.organization}: synced {_at(self.synced_at, now)}; newest build "
-            f"{_at(self.newest_build_at, now)}; days read from {self.first_day} to "
-            f"{self.last_day}, {missing} missing; {count(self.open_builds, 'build')} still open."
+            f"{self.organization}: synced {_at(known.synced_at, now)}; newest build "
+            f"{_at(self.newest_build_at, now)}; days known from {known.first_day} to "
+            f"{known.last_day}, {missing} missing; {count(self.open_builds, 'build')} still open."
         )
 
 
@@ -60,44 +56,27 @@ def freshness(connection: Connection) -> list[Freshness]:
     """
     rows = connection.execute("""
         SELECT
+            organization_id::VARCHAR,
             slug,
-            greatest(any_value(followed.finished_at), max(read_at)) AS synced_at,
-            any_value(built.newest_build_at),
-            min(day),
-            max(day),
-            coalesce(max(day) - min(day) + 1 - count(day), 0),
-            coalesce(any_value(built.open_builds), 0)
+            max(build_runs.created_at),
+            count(*) FILTER (is_open)
         FROM organizations
-        LEFT JOIN sync_days USING (organization_id)
-        LEFT JOIN (
-            SELECT organization_id, max(finished_at) AS finished_at
-            FROM sync_feeds
-            GROUP BY organization_id
-        ) AS followed USING (organization_id)
-        LEFT JOIN (
-            SELECT
-                organization_id,
-                max(created_at) AS newest_build_at,
-                count(*) FILTER (is_open) AS open_builds
-            FROM build_runs
-            GROUP BY organization_id
-        ) AS built USING (organization_id)
+        LEFT JOIN build_runs USING (organization_id)
         GROUP BY organization_id, slug
         ORDER BY slug
     """).fetchall()
-    return [Freshness(*row) for row in rows]
+    return [
+        Freshness(slug, span(connection, organization_id), newest_build_at, open_builds)
+        for organization_id, slug, newest_build_at, open_builds in rows
+    ]
 
 
-def lagging_tables(connection: Connection, parameters: Mapping[str, object]) -> dict[str, int]:
-    """The derived tables that are not made of what is stored now, with how many days lag.
-
-    Of a table that is recomputed whole it is 0.
+def lagging_tables(connection: Connection, parameters: Mapping[str, object]) -> list[str]:
+    """The names of the derived tables that are not made of what is stored now, in their order.
 
     Args:
         connection: what `opened` gave, not narrowed.
         parameters: the values of the rules, see `Rules.parameters`.
     """
-    tables = derived_tables()
-    by_day = lagging_days(connection, tables, parameters)
-    lagging = {table.name: len(days) for table, days in by_day.items()}
-    return lagging | {table.name: 0 for table in lagging_whole(connection, tables, parameters)}
+    lagging = lags(connection, derived_tables(), parameters)
+    return sorted({lag.table_name for lag in lagging if lag.since})

@@ -4,9 +4,8 @@ import os
 from collections.abc import Mapping
 
 from buildkite_assets.demo import RULES, WAREHOUSE
-from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.derived_tables import known_tables
 from buildkite_assets.settings import Settings
-from buildkite_assets.tables import ACCESS_TABLES, TABLES
 from buildkite_assets.warehouse import Connection, connect
 
 
@@ -44,7 +43,7 @@ def opened(settings: Settings) -> Connection:
     """
     connection = connect(settings.warehouse)
     made = published_tables(connection)
-    for table in (*TABLES, *ACCESS_TABLES, *derived_tables()):
+    for table in known_tables().values():
         if table.name not in made:
             columns = ", ".join(f'"{column.name}" {column.type}' for column in table.columns)
             connection.execute(f"CREATE TEMP TABLE {table.name} ({columns})")

@@ -64,7 +64,7 @@ def render(settings: Settings) -> str:
             is_invented=is_invented(settings),
             scope=scope,
             freshness=[each.sentence() for each in current],
-            lagging=sorted(lagging),
+            lagging=lagging,
             headlines=ci_health.headlines(connection),
             drawings=[_drawing(figure) for figure in ci_health.figures(connection, scope)],
             listings=ci_health.listings(connection),

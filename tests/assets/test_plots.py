@@ -8,14 +8,16 @@ from shutil import copyfile
 
 import dagster as dg
 import pytest
+from filelock import FileLock
 from PIL import Image
 
+from buildkite_assets.assets import plots
 from buildkite_assets.assets.plots import PLOTS
 from buildkite_assets.assets.specs import PREFIX
 from buildkite_assets.definitions import definitions
 from buildkite_assets.demo import RULES
 from buildkite_assets.derived_tables import derived_tables
-from buildkite_assets.figures import Figure
+from buildkite_assets.figures import Figure, webp
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.warehouse import Connection
@@ -94,3 +96,21 @@ def test_a_plot_that_cannot_be_drawn_costs_a_warning_and_nothing_else(
     metadata = events["branch_incidents"].metadata
     assert metadata.keys() == {"dagster/row_count", "preview", strip.__name__}
     assert events.keys() == {"branch_incidents", "flaky_steps"}
+
+
+def test_nobody_waits_for_the_warehouse_while_a_plot_is_drawn(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = FileLock(session.warehouse.folder / "lock")
+    drawn = []
+
+    def drawn_while_another_writes(figure: Figure) -> bytes:
+        with lock.acquire(timeout=0):
+            drawn.append(figure)
+        return webp(figure)
+
+    monkeypatch.setattr(plots, "webp", drawn_while_another_writes)
+    with dg.DagsterInstance.ephemeral() as instance:
+        materialize(session, instance, "branch_incidents")
+        assert warnings(instance) == []
+    assert len(drawn) == len(PLOTS["branch_incidents"])

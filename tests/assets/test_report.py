@@ -63,13 +63,20 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(session: Session, tmp_
     assert path.read_text() == "the old one"
 
 
-def test_it_is_written_at_most_once_an_hour_and_only_after_a_change(session: Session) -> None:
+def written_at(
+    session: Session, *, changed_before: set[int], changed_after: frozenset[int] = frozenset()
+) -> list[int]:
+    """When the report is asked for, and written at once, in minutes after 10:05.
+
+    Args:
+        session: whose definitions count.
+        changed_before: the looks before which something shown has changed.
+        changed_after: the looks after which it has, once the report was written.
+    """
     defs = definitions(session)
-    ticks = [TEN + timedelta(minutes=minutes) for minutes in (0, 15, 60, 75, 120, 180)]
-    changed_before = {0, 15, 75, 120}
     cursor, requested = None, []
     with dg.DagsterInstance.ephemeral() as instance:
-        for minutes, at in zip((0, 15, 60, 75, 120, 180), ticks, strict=True):
+        for minutes in (0, 15, 60, 75, 120, 180):
             if minutes in changed_before:
                 instance.report_runless_asset_event(dg.AssetMaterialization(SHOWN))
             result = dg.evaluate_automation_conditions(
@@ -77,11 +84,23 @@ def test_it_is_written_at_most_once_an_hour_and_only_after_a_change(session: Ses
                 instance=instance,
                 asset_selection=dg.AssetSelection.assets(KEY),
                 cursor=cursor,
-                evaluation_time=at,
+                evaluation_time=TEN + timedelta(minutes=minutes),
             )
             cursor = result.cursor
             if result.get_num_requested(KEY):
                 requested.append(minutes)
                 instance.report_runless_asset_event(dg.AssetMaterialization(KEY))
+            if minutes in changed_after:
+                instance.report_runless_asset_event(dg.AssetMaterialization(SHOWN))
+    return requested
+
+
+def test_it_is_written_at_most_once_an_hour_and_only_after_a_change(session: Session) -> None:
     # On the hour for the change at 10:20, then for those at 11:20 and 12:05; not at 13:05.
-    assert requested == [60, 120]
+    assert written_at(session, changed_before={0, 15, 75, 120}) == [60, 120]
+
+
+def test_a_change_that_is_seen_together_with_the_end_of_its_own_run_counts(
+    session: Session,
+) -> None:
+    assert written_at(session, changed_before={0, 15}, changed_after=frozenset({60})) == [60, 120]

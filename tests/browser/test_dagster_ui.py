@@ -24,6 +24,7 @@ from buildkite_assets.settings import Settings
 from tests.syncing import command_environment, command_line, environment, without_limits
 
 from .conftest import CHROMIUM
+from .looks import SCHEMES, Scheme, assert_readable
 from .serving import serving
 
 DAYS = 6
@@ -129,11 +130,12 @@ def test_a_failed_check_is_red_and_says_why(ui: Ui, page: Page) -> None:
     expect(page.get_by_role("dialog").get_by_text("meta_data")).to_be_visible()
 
 
-@pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_a_plot_shows_on_its_asset(ui: Ui, page: Page, theme: str) -> None:
-    page.add_init_script(f"localStorage.setItem('dagster-theme', '\"{theme}\"')")
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_plot_shows_on_its_asset(ui: Ui, page: Page, scheme: Scheme) -> None:
+    page.add_init_script(f"localStorage.setItem('dagster-theme', '\"{scheme.capitalize()}\"')")
     page.goto(ui.asset("branch_incidents", "overview"))
     page.get_by_role("row", name="main_strip").get_by_text("[Show Markdown]").click()
     picture = page.get_by_role("dialog").get_by_role("img", name="main_strip")
     expect(picture).to_be_visible()
     assert picture.evaluate("picture => picture.naturalWidth") > 300
+    assert_readable(page, scheme)

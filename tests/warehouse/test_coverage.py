@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from buildkite_assets.warehouse.coverage import covered_days, unsettled_days
+from buildkite_assets.warehouse.coverage import covered_days, span, unsettled_days
 from buildkite_assets.warehouse.feed import open_builds
-from tests.checks.evaluating import evaluate, feed, organization, read_days
+from tests.checks.evaluating import evaluate, feed, metadata, organization, read_days
 from tests.derived.history import DAY, ORGANIZATION, History, at
 
 ID = str(ORGANIZATION)
@@ -45,6 +45,41 @@ def test_days_that_began_after_the_first_feed_are_covered_until_the_last(history
 
 def test_another_organization_s_days_are_its_own(history: History) -> None:
     assert covered_days(history.connection, "00000000-0000-0000-0000-000000000002") == []
+
+
+def test_a_day_that_is_known_through_feeds_alone_is_not_missing(history: History) -> None:
+    """Days between the last read and the first feed are, as the check tells."""
+    feed(history, noon(3))
+    feed(history, noon(6))
+    known = span(history.connection, ID)
+    assert known
+    assert (known.first_day, known.last_day) == (DAYS[0], DAYS[6])
+    assert known.missing_days == DAYS[2:4]
+    organization(history)
+    told = evaluate(history, "no_missing_days")
+    assert not told.passed
+    assert metadata(told)["rows"] == len(known.missing_days)
+
+
+def test_the_newest_day_or_a_feed_is_a_sync_and_an_old_day_read_again_is_none(
+    history: History,
+) -> None:
+    read_at = "SELECT max(read_at) FROM sync_days"
+    [(newest_read_at,)] = history.connection.execute(read_at).fetchall()
+    read_again = "UPDATE sync_days SET read_at = ? WHERE day = ?"
+    history.connection.execute(read_again, [noon(8).replace(tzinfo=None), DAYS[0]])
+    known = span(history.connection, ID)
+    assert known
+    assert known.synced_at == newest_read_at
+    feed(history, noon(6))
+    history.connection.execute(read_again, [noon(9).replace(tzinfo=None), DAYS[1]])
+    known = span(history.connection, ID)
+    assert known
+    assert known.synced_at == noon(6).replace(tzinfo=None)
+
+
+def test_nothing_is_known_before_the_first_day_was_read() -> None:
+    assert span(History().connection, ID) is None
 
 
 def test_unsettled_is_what_is_not_covered_or_has_an_open_build(history: History) -> None:
