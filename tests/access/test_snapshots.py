@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from buildkite_assets.buildkite.errors import NotFoundError, RequestRefusedError
+from buildkite_assets.assets.failures import ExpectedFailure
 from buildkite_assets.sandbox import Organization
 from buildkite_assets.sandbox.model import TeamMember
 
@@ -162,7 +162,7 @@ def test_a_team_whose_lists_are_missing_although_it_is_there_stops_the_snapshot(
         return None
 
     lab.sandbox.faults = lose
-    with pytest.raises(NotFoundError):
+    with pytest.raises(ExpectedFailure, match="answered 404"):
         lab.sync()
     lab.sandbox.faults = None
     assert lab.rows("SELECT slug FROM teams") == [("everyone",)]
@@ -181,7 +181,7 @@ def test_an_interrupted_snapshot_changes_nothing(lab: Lab, acme: Organization) -
         return None
 
     lab.sandbox.faults = refuse
-    with pytest.raises(RequestRefusedError):
+    with pytest.raises(ExpectedFailure, match="answered 422"):
         lab.sync()
     assert [lab.rows(f"FROM {table} ORDER BY ALL") for table in HISTORIES] == before
 

@@ -26,12 +26,12 @@ def impossible_ratios(connection: duckdb.DuckDBPyConnection) -> list[str]:
     ]
 
 
-def empty_tables(connection: duckdb.DuckDBPyConnection, group: str) -> set[str]:
-    """The derived tables of a group that have no rows."""
+def empty_tables(connection: duckdb.DuckDBPyConnection, folder: str) -> set[str]:
+    """The derived tables of a folder of `sql` that have no rows."""
     return {
         table.name
         for table in derived_tables()
-        if table.group == group
+        if table.path.parent.name == folder
         if not connection.execute(f"FROM {table.name} LIMIT 1").fetchall()
     }
 

@@ -84,6 +84,6 @@ def test_recorded_builds_go_through_every_table_without_an_impossible_figure() -
     assert len(history.rows("build_runs")) == len(builds) >= 11
     assert len(history.rows("job_runs")) == len(scripts) >= 150
     absent = {"block_waits", "branch_incidents", "flaky_steps"}
-    assert empty_tables(history.connection, "metrics") == absent
+    assert empty_tables(history.connection, "ci") == absent
     assert negative_durations(history.connection) == []
     assert impossible_ratios(history.connection) == []
