@@ -27,7 +27,6 @@ from buildkite_assets.export.commands import export
 from buildkite_assets.export.review import export_review
 from buildkite_assets.partitions import first_day
 from buildkite_assets.purging import purge
-from buildkite_assets.report.page import report_path
 from buildkite_assets.runs import (
     BlockedError,
     fail_orphaned_runs,
@@ -82,7 +81,7 @@ Published to {path}
 
   look around    make dev, then open http://localhost:{_UI_PORT}
   report         one page, for people without Dagster:
-                   {report_path(session.settings)}
+                   {session.settings.report}
   notebooks      make notebook, for CI health and an access review in the browser
                  in Python, IPython or Jupyter:
                    >>> import buildkite_assets
@@ -119,7 +118,7 @@ def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
         _sync(console, session, _home(), first_date, last_date, full=full)
     console.print(landed_table(session.settings.warehouse))
     console.print(f"Published to {session.settings.warehouse}")
-    console.print(f"Report       {report_path(session.settings)}")
+    console.print(f"Report       {session.settings.report}")
 
 
 @main.command()

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import click
 
-from buildkite_assets.report.page import render, report_path
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.terminal import one_line_errors
@@ -49,7 +48,9 @@ def _purge(remove: Callable[[Session, Connection], None]) -> None:
             remove(session, connection)
         click.echo("Removed; deriving tables anew …")
         finish_purge(warehouse, session.parameters)
-        report = report_path(session.settings)
+        report = session.settings.report
         if report.exists():  # which names pipelines, too
+            from buildkite_assets.report.page import render  # noqa: PLC0415 - other commands draw not
+
             warehouse.publish_beside(report.name, render(session.settings).encode())
     click.echo(f"Published to {warehouse.path}")

@@ -130,6 +130,11 @@ class Settings:
             )
         return self.api_token
 
+    @property
+    def report(self) -> Path:
+        """Where the report is: beside the warehouse, such as `data/buildkite-ci-report.html`."""
+        return self.warehouse.with_name(f"{self.warehouse.stem}-ci-report.html")
+
     def without_secrets(self, text: str) -> str:
         """A text that is to leave this machine, with every secret of these settings cut out."""
         key = (self.email_key or b"").decode()

@@ -7,7 +7,6 @@ import dagster as dg
 from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import OWNER, PREFIX, code_references
 from buildkite_assets.automation import follow_all
-from buildkite_assets.report.page import render, report_path
 from buildkite_assets.session import Session
 
 _SHOWN = (
@@ -51,8 +50,11 @@ def ci_report(
     session: dg.ResourceParam[Session],
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Render the published file's figures, and replace the page."""
+    # Altair takes a while to load: only the run that draws should wait for it.
+    from buildkite_assets.report.page import render  # noqa: PLC0415
+
     page = render(session.settings).encode()
-    path = session.warehouse.publish_beside(report_path(session.settings).name, page)
+    path = session.warehouse.publish_beside(session.settings.report.name, page)
     yield dg.MaterializeResult(
         metadata={"path": dg.MetadataValue.path(path), "bytes": len(page)},
     )

@@ -7,7 +7,6 @@ text is escaped: names of pipelines and steps are whatever somebody typed.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -40,11 +39,6 @@ class _Drawing:
     subtitle: str
     wide: Markup
     narrow: Markup
-
-
-def report_path(settings: Settings) -> Path:
-    """Where the page is: beside the published file, such as `data/buildkite-ci-report.html`."""
-    return settings.warehouse.with_name(f"{settings.warehouse.stem}-ci-report.html")
 
 
 def render(settings: Settings) -> str:

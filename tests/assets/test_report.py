@@ -8,7 +8,6 @@ import dagster as dg
 import pytest
 
 from buildkite_assets.definitions import definitions
-from buildkite_assets.report.page import report_path
 from buildkite_assets.runs import run_report
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -36,7 +35,7 @@ def test_it_lies_beside_the_warehouse_with_its_mode_and_nothing_else_does(
         run_report(session, instance)
         event = instance.get_latest_materialization_event(KEY)
     path = tmp_path / "acme-ci-report.html"
-    assert path == report_path(session.settings)
+    assert path == session.settings.report
     assert path.stat().st_mode & 0o777 == 0o640
     assert event
     assert event.asset_materialization
@@ -52,7 +51,7 @@ def test_it_lies_beside_the_warehouse_with_its_mode_and_nothing_else_does(
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(session: Session, tmp_path: Path) -> None:
-    path = report_path(session.settings)
+    path = session.settings.report
     path.write_text("the old one")
     (tmp_path / ".acme.duckdb" / f"publishing-{path.name}").mkdir(parents=True)
     with (
