@@ -50,7 +50,7 @@ def _purge(remove: Callable[[Session, Connection], None]) -> None:
         finish_purge(warehouse, session.parameters)
         report = session.settings.report
         if report.exists():  # which names pipelines, too
-            from buildkite_assets.report.page import render  # noqa: PLC0415 - other commands draw not
+            from buildkite_assets.report.page import render  # noqa: PLC0415 - nothing else draws
 
             warehouse.publish_beside(report.name, render(session.settings).encode())
     click.echo(f"Published to {warehouse.path}")
