@@ -1,5 +1,6 @@
 """The Dagster UI in a real browser, opened by `buildkite-assets dev`."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -126,6 +127,10 @@ def test_a_range_of_partitions_is_backfilled_and_turns_green(ui: Ui, page: Page)
 def test_a_failed_check_is_red_and_says_why(ui: Ui, page: Page) -> None:
     page.goto(ui.asset("late_changes", "checks"))
     expect(page.get_by_text("Failed").first).to_be_visible()
+    icon = page.get_by_role("img", name="cancel").first
+    colour = icon.evaluate("icon => getComputedStyle(icon).backgroundColor")
+    red, green, blue = map(int, re.findall(r"\d+", colour)[:3])
+    assert red > 2 * max(green, blue)
     page.get_by_text("[Show Markdown]").first.click()
     expect(page.get_by_role("dialog").get_by_text("meta_data")).to_be_visible()
 
