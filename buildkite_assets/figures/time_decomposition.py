@@ -19,6 +19,7 @@ from buildkite_assets.warehouse import Connection
 
 _TITLE = "Where the time of builds goes"
 _PIPELINES = 12
+_MINUTES_PER_HOUR = 60
 _KINDS = {"queue": QUEUE, "run": RUN, "block": BLOCK, "gap": GAP}
 
 # A build's critical path reaches without a break from its creation to its end.
@@ -101,4 +102,6 @@ def time_decomposition(connection: Connection, *, days: int = 30) -> Figure:
 
 def _length(minutes: float) -> str:
     """Minutes as people say them."""
-    return f"{minutes:.1f} min" if minutes < 60 else f"{minutes / 60:.1f} h"  # noqa: PLR2004
+    if minutes < _MINUTES_PER_HOUR:
+        return f"{minutes:.1f} min"
+    return f"{minutes / _MINUTES_PER_HOUR:.1f} h"
