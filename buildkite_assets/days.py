@@ -1,6 +1,6 @@
-"""Reads UTC days of builds in full: several at once from Buildkite, one by one into the warehouse.
+"""Reads UTC days of builds in full, several at once.
 
-A day is committed as soon as it is whole, so that what interrupts a backfill costs only the days
+Days are committed as soon as they are whole, so that what interrupts a backfill costs only those
 that were being read.
 """
 
@@ -38,6 +38,7 @@ from buildkite_assets.warehouse.merge import (
 from buildkite_assets.warehouse.staging import Staging
 
 _WINDOWS_AT_ONCE = 4
+_JOBS_AT_ONCE = 50_000  # what one transaction takes costs memory
 _MOST_STAGED = 12  # each holds two open files and room on the disk until it is committed
 
 
@@ -126,12 +127,13 @@ def read_days(
                 return
             done = wait(futures, return_when=FIRST_COMPLETED).done
             futures -= done
-            # Whatever is ready goes through one connection: to open and close the file costs more
-            # than to merge a small day.
+            # Whatever is ready is committed at once: to merge a small day alone costs most of what
+            # a dozen cost together.
+            ready = [future.result() for future in done if not future.exception()]
             with warehouse.connection() as connection:
-                for staged in [future.result() for future in done if not future.exception()]:
-                    read = _commit_day(staged, connection, run_id, is_after_feed=is_after_feed)
-                    reads[staged.day].append(read)
+                for batch in _batches(ready):
+                    for read in _commit(batch, connection, run_id, is_after_feed=is_after_feed):
+                        reads[read.day].append(read)
             warehouse.publish_if_due()
             for day in [day for day, parts in reads.items() if len(parts) == len(sources)]:
                 sources[0].session.progress.day_read()
@@ -173,46 +175,75 @@ def _read_day(source: Source, day: date, warehouse: Warehouse) -> StagedDay:
     return StagedDay(source, day, builds, jobs, rejected, read_at, requests, size_bytes)
 
 
-def _commit_day(
-    staged: StagedDay, connection: Connection, run_id: str | None, *, is_after_feed: bool
-) -> DayRead:
-    source, window = staged.source, Window.of_day(staged.day)
+def _batches(days: Iterable[StagedDay]) -> Iterator[list[StagedDay]]:
+    """Days to commit together: of one organization, and as many as memory is meant for."""
+    batch: list[StagedDay] = []
+    for day in sorted(days, key=lambda day: day.source.organization.id):
+        jobs = sum(len(other.jobs) for other in (*batch, day))
+        if batch and (day.source is not batch[0].source or jobs > _JOBS_AT_ONCE):
+            yield batch
+            batch = []
+        batch.append(day)
+    if batch:
+        yield batch
+
+
+def _commit(
+    staged: Sequence[StagedDay],
+    connection: Connection,
+    run_id: str | None,
+    *,
+    is_after_feed: bool,
+) -> list[DayRead]:
+    """Merge days of one organization, in one transaction; what the ledger has of each."""
+    source = staged[0].source
     organization_id = source.organization.id
-    rejected = rejected_rows(
-        organization_id,
-        [replace(b, created_at=b.created_at or window.created_from) for b in staged.rejected],
-        staged.read_at,
-    )
-    with staged.builds, staged.jobs, atomic(connection):
+    read_at = max(day.read_at for day in staged)
+    with ExitStack() as stack, atomic(connection):
         pipelines = pipeline_rows(source.pipelines, organization_id, source.session.privacy)
         if pipelines is not None:
             merge_records(connection, PIPELINES, pipelines)
-        stage_builds(connection, organization_id, staged.builds, staged.jobs)
+        builds = [stack.enter_context(day.builds) for day in staged]
+        jobs = [stack.enter_context(day.jobs) for day in staged]
+        stage_builds(connection, organization_id, builds, jobs)
         if is_after_feed:
-            log_late_changes(connection, organization_id, staged.day, staged.read_at)
-        merge_staged(connection, rejected)
-        build_window = BuildWindow(
-            organization_id=organization_id,
-            created_from=window.created_from,
-            created_to=window.created_to,
-            read_at=staged.read_at,
-            visible_pipeline_ids=frozenset(p.id for p in source.pipelines.pipelines),
-        )
-        mark_absent_builds(connection, build_window)
-        builds, jobs = count_builds(connection, build_window)
-        read = DayRead(
-            organization_id=organization_id,
-            day=staged.day,
-            read_at=staged.read_at,
-            builds=builds,
-            jobs=jobs,
-            rejected=rejected.num_rows,
-            requests=staged.requests,
-            size_bytes=staged.size_bytes,
-            dagster_run_id=run_id,
-        )
-        record_day(connection, read)
-        reopen_read_point(connection, organization_id, staged.read_at)
+            log_late_changes(connection, organization_id, read_at)
+        merge_staged(connection, pa.concat_tables(map(_rejected_rows, staged)))
+        return [_record(day, connection, run_id) for day in staged]
+
+
+def _rejected_rows(staged: StagedDay) -> pa.Table:
+    """The builds that could not be read; one that tells no instant is of the day asked for."""
+    begin = Window.of_day(staged.day).created_from
+    rejected = [replace(build, created_at=build.created_at or begin) for build in staged.rejected]
+    return rejected_rows(staged.source.organization.id, rejected, staged.read_at)
+
+
+def _record(staged: StagedDay, connection: Connection, run_id: str | None) -> DayRead:
+    """Mark what a merged day no longer has, and note that the day is known."""
+    organization_id, window = staged.source.organization.id, Window.of_day(staged.day)
+    build_window = BuildWindow(
+        organization_id=organization_id,
+        created_from=window.created_from,
+        created_to=window.created_to,
+        read_at=staged.read_at,
+        visible_pipeline_ids=frozenset(p.id for p in staged.source.pipelines.pipelines),
+    )
+    mark_absent_builds(connection, build_window)
+    builds, jobs = count_builds(connection, build_window)
+    read = DayRead(
+        organization_id=organization_id,
+        day=staged.day,
+        read_at=staged.read_at,
+        builds=builds,
+        jobs=jobs,
+        rejected=len(staged.rejected),
+        requests=staged.requests,
+        size_bytes=staged.size_bytes,
+        dagster_run_id=run_id,
+    )
+    record_day(connection, read)
+    reopen_read_point(connection, organization_id, staged.read_at)
     return read
 
 

@@ -145,7 +145,7 @@ def merge_feed(
     Raises:
         UnsoundRowsError: a key would stand twice.
     """
-    stage_builds(connection, read.organization_id, builds, jobs)
+    stage_builds(connection, read.organization_id, [builds], [jobs])
     find_changes(connection)
     keep_changed(connection, _days_to_follow(connection, read.organization_id))
     _mark_gone(connection, read.gone, read.finished_at)
@@ -157,21 +157,25 @@ def merge_feed(
 
 
 def log_late_changes(
-    connection: duckdb.DuckDBPyConnection, organization_id: str, day: date, read_at: datetime
+    connection: duckdb.DuckDBPyConnection, organization_id: str, read_at: datetime
 ) -> int:
     """Note what is staged that feeds should have brought since an earlier read; how many changes.
 
-    Call it between `stage_builds` and `merge_staged` of a full read. A day that an upgrade wants
-    read again is not compared: its new columns differ for that reason.
+    Call it between `stage_builds` and `merge_staged` of a full read. Days that are not known yet,
+    and those that an upgrade wants read again for its new columns, are not compared.
     """
-    known = connection.execute(
-        "SELECT day FROM sync_days WHERE organization_id = ? AND day = ? AND NOT is_to_read_again",
-        [organization_id, day],
-    ).fetchall()
     start = feed_start(connection, organization_id)
-    if not known or start is None:
+    if start is None:
         return 0
     find_changes(connection)
+    connection.execute(
+        """
+        DELETE FROM changed_builds WHERE day NOT IN (
+            SELECT day FROM sync_days WHERE organization_id = ? AND NOT is_to_read_again
+        )
+        """,
+        [organization_id],
+    )
     return log_changes(connection, LATE_CHANGES, organization_id, read_at, before=start.read_point)
 
 

@@ -187,6 +187,8 @@ def strip_purged(connection: duckdb.DuckDBPyConnection, name: str, table: Table)
         name: of the table.
         table: whose columns it has.
     """
+    if not connection.execute("SELECT 1 FROM purged LIMIT 1").fetchall():
+        return
     purged = {
         **dict.fromkeys(_TOLD_WITH_ID, f"{{}} IN ({_USERS})"),
         **dict.fromkeys(_TOLD_WITH_EMAIL, f"sha256(lower({{}})) IN ({_EMAILS})"),

@@ -1,6 +1,7 @@
 """Rows on their way into the warehouse: kept on disk, so that a day of any size fits in memory."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,11 @@ class Staging:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self._writer: pa.ipc.RecordBatchStreamWriter | None = None
         self._folder = folder
+        self._rows = 0
+
+    def __len__(self) -> int:
+        """How many rows were added."""
+        return self._rows
 
     def __enter__(self) -> Self:
         return self
@@ -53,6 +59,7 @@ class Staging:
                 f"{self._folder} could not be written: {error}. Nothing was changed: free disk "
                 "space and run again."
             ) from error
+        self._rows += len(table)
 
     def read(self) -> pa.RecordBatchReader | None:
         """The rows in the order added, or None where there are none; call it once, at the end."""
@@ -62,3 +69,12 @@ class Staging:
         self._file.flush()
         self._file.seek(0)
         return pa.ipc.open_stream(pa.PythonFile(self._file, mode="r"))
+
+
+def read_all(stagings: Sequence[Staging]) -> pa.RecordBatchReader | None:
+    """The rows of several, one after the other, or None where there are none."""
+    readers = [reader for staging in stagings if (reader := staging.read())]
+    if not readers:
+        return None
+    batches = (batch for reader in readers for batch in reader)
+    return pa.RecordBatchReader.from_batches(readers[0].schema, batches)

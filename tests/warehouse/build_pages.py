@@ -82,7 +82,7 @@ def merge(
             builds.append(rows.builds, number)
             jobs.append(rows.jobs, number)
         unread = rejected_rows(ORGANIZATION_ID, rejected, at(pages[0].minute))
-        stage_builds(connection, ORGANIZATION_ID, builds, jobs)
+        stage_builds(connection, ORGANIZATION_ID, [builds], [jobs])
         merge_staged(connection, unread)
 
 
