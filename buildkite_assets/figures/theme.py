@@ -38,30 +38,31 @@ HEAT = ["#4b678f", "#8b8a80", "#d1b45a", "#ffe14d"]
 
 WIDTH = 640
 _DAY_MILLISECONDS = 86_400_000
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_LOOK = alt.Config(
+    font="system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
+    title=alt.TitleConfig(
+        anchor="start",
+        frame="bounds",
+        fontSize=15,
+        subtitleFontSize=12,
+        subtitlePadding=5,
+        offset=12,
+    ),
+    view=alt.ViewConfig(stroke=None),
+    axis=alt.AxisConfig(
+        labelFontSize=12, labelPadding=6, titleFontSize=12, titleFontWeight="normal", grid=False
+    ),
+    header=alt.HeaderConfig(labelFontSize=12, labelFontWeight="bold", titleFontSize=12),
+    legend=alt.LegendConfig(
+        orient="bottom", labelFontSize=12, titleFontSize=12, titleFontWeight="normal"
+    ),
+)
 
 
 def finished(chart: Figure, title: str, subtitle: str) -> Figure:
     """The chart with its title and the common look; the last step of each figure."""
-    figure: Figure = (
-        chart.properties(title=alt.Title(title, subtitle=subtitle), description=title)
-        .configure(font=_FONT)
-        .configure_title(
-            anchor="start",
-            frame="bounds",
-            fontSize=15,
-            subtitleFontSize=12,
-            subtitlePadding=5,
-            offset=12,
-        )
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelFontSize=12, labelPadding=6, titleFontSize=12, titleFontWeight="normal", grid=False
-        )
-        .configure_header(labelFontSize=12, labelFontWeight="bold", titleFontSize=12)
-        .configure_legend(
-            orient="bottom", labelFontSize=12, titleFontSize=12, titleFontWeight="normal"
-        )
+    figure: Figure = chart.properties(
+        title=alt.Title(title, subtitle=subtitle), description=title, config=_LOOK
     )
     return figure
 
