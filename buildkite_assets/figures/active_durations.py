@@ -69,9 +69,8 @@ def active_durations(
         _panel(part, newest_days(rows, "local_day", days, is_labelled=part is parts[-1]))
         for part in parts
     ]
-    figure = alt.vconcat(*panels, spacing=6).resolve_scale(x="shared")
     return finished(
-        figure,
+        alt.vconcat(*panels, spacing=6).resolve_scale(x="shared"),
         _TITLE,
         "minutes per local day: median (line) and 90th percentile (dashed); bars: passed builds",
     )
@@ -79,17 +78,22 @@ def active_durations(
 
 def _panel(rows: pl.DataFrame, day: alt.X) -> alt.LayerChart:
     """One pipeline's days: lines over the bars that tell what they stand on."""
-    minutes = alt.Axis(title="minutes", tickCount=3)
     base = alt.Chart(rows).encode(x=day)
     builds = base.mark_bar(color=CANCELED, opacity=0.35).encode(
         alt.Y("green_builds:Q", axis=alt.Axis(title="builds", orient="right", tickCount=3))
     )
-    median = base.mark_line(color=RUN, strokeWidth=2.5).encode(alt.Y("p50_minutes:Q", axis=minutes))
-    slow = base.mark_line(color=QUEUE, strokeWidth=2, strokeDash=[5, 3]).encode(
-        alt.Y("p90_minutes:Q", axis=minutes)
+    lines = (
+        base.transform_fold(["p50_minutes", "p90_minutes"], as_=["line", "minutes"])
+        .mark_line()
+        .encode(
+            y=alt.Y("minutes:Q", axis=alt.Axis(tickCount=3)),
+            color=alt.Color("line:N", scale=alt.Scale(range=[RUN, QUEUE]), legend=None),
+            strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(range=[[], [5, 3]]), legend=None),
+            strokeWidth=alt.StrokeWidth("line:N", scale=alt.Scale(range=[2.5, 2]), legend=None),
+        )
     )
     panel: alt.LayerChart = (
-        alt.layer(builds, alt.layer(median, slow))
+        alt.layer(builds, lines)
         .resolve_scale(y="independent")
         .properties(width=WIDTH, height=80, title=alt.Title(rows["pipeline"][0], fontSize=12))
     )
