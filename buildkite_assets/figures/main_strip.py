@@ -9,8 +9,9 @@ from buildkite_assets.warehouse import Connection
 _TITLE = "Default branch, red and green"
 _PIPELINES = 12
 _BUILDS = 300
-_LENGTHS = {"passed": 9, "failed": 22}
+_SHORT, _LONG = alt.value(9), alt.value(22)
 
+# Failed builds come last, so that they are drawn over the others.
 _QUERY = """
 WITH verdicts AS (
     SELECT organizations.slug AS organization, pipeline_slug, number, build_runs.created_at,
@@ -36,7 +37,7 @@ SEMI JOIN shown USING (organization, pipeline_slug)
 QUALIFY $builds >= row_number() OVER (
     PARTITION BY organization, pipeline_slug ORDER BY created_at DESC, number DESC
 )
-ORDER BY created_at, number
+ORDER BY kind DESC, created_at, number
 """
 
 
@@ -57,17 +58,18 @@ def main_strip(connection: Connection, *, days: int = 14, pipeline: str | None =
     if rows.is_empty():
         return no_data(_TITLE)
     rows = rows.with_columns(pipeline=named(rows, "pipeline_slug"))
-    base = alt.Chart(rows).encode(
-        x=alt.X("created_at:T", title=None, scale=alt.Scale(type="utc")),
-        y=alt.Y("pipeline:N", title=None, axis=alt.Axis(domain=False, ticks=False)),
-        color=colours({"passed": PASSED, "failed": FAILED}),
-        tooltip=["pipeline", "number", "created_at", "kind"],
+    strip = (
+        alt.Chart(rows)
+        .mark_tick(thickness=2, opacity=1)
+        .encode(
+            x=alt.X("created_at:T", title=None, scale=alt.Scale(type="utc")),
+            y=alt.Y("pipeline:N", title=None, axis=alt.Axis(domain=False, ticks=False)),
+            color=colours({"passed": PASSED, "failed": FAILED}),
+            size=alt.when(alt.datum.kind == "failed").then(_LONG).otherwise(_SHORT),
+            tooltip=["pipeline", "number", "created_at", "kind"],
+        )
+        .properties(width=WIDTH, height=alt.Step(28))
     )
-    marks = [
-        base.transform_filter(alt.datum.kind == kind).mark_tick(thickness=2, size=size, opacity=1)
-        for kind, size in _LENGTHS.items()
-    ]
-    strip = alt.layer(*marks).properties(width=WIDTH, height=alt.Step(28))
     return finished(
         strip,
         _TITLE,
