@@ -71,6 +71,8 @@ def render(settings: Settings) -> str:
 def _drawing(figure: Figure) -> _Drawing:
     bare = figure.to_dict()
     title = bare.pop("title")
+    # To a screen reader it is one image, which the page names: labels of marks would go unread.
+    bare["config"]["aria"] = False
     # What vl-convert draws is escaped by it.
     return _Drawing(
         title=title["text"],

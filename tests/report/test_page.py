@@ -101,6 +101,7 @@ def test_elements_say_what_they_are(page: str) -> None:
     assert len(elements.named("figcaption")) == len(elements.named("figure")) == 6
     drawings = [a for a in elements.named("div") if a.get("role") == "img"]
     assert all(drawing["aria-label"] for drawing in drawings)
+    assert not any("aria-label" in mark for mark in elements.named("path"))
     ids = [attributes["id"] for _, attributes in elements.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     for _, attributes in elements.elements:
