@@ -52,6 +52,10 @@ _LOOK = alt.Config(
     axis=alt.AxisConfig(
         labelFontSize=12, labelPadding=6, titleFontSize=12, titleFontWeight="normal", grid=False
     ),
+    # Drawing is measuring text above all, and where there is a limit each label is measured anew to
+    # see whether it must be cut. Names may have to be, numbers and days never.
+    axisQuantitative=alt.AxisConfig(labelLimit=0),
+    axisTemporal=alt.AxisConfig(labelLimit=0),
     header=alt.HeaderConfig(labelFontSize=12, labelFontWeight="bold", titleFontSize=12),
     legend=alt.LegendConfig(
         orient="bottom", labelFontSize=12, titleFontSize=12, titleFontWeight="normal"
