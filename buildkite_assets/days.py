@@ -38,7 +38,7 @@ from buildkite_assets.warehouse.merge import (
 from buildkite_assets.warehouse.staging import Staging
 
 _WINDOWS_AT_ONCE = 4
-_JOBS_AT_ONCE = 50_000  # what one transaction takes costs memory
+_BYTES_AT_ONCE = 40_000_000  # about 50,000 jobs: what one transaction takes costs memory
 _MOST_STAGED = 12  # each holds two open files and room on the disk until it is committed
 
 
@@ -179,8 +179,8 @@ def _batches(days: Iterable[StagedDay]) -> Iterator[list[StagedDay]]:
     """Days to commit together: of one organization, and as many as memory is meant for."""
     batch: list[StagedDay] = []
     for day in sorted(days, key=lambda day: day.source.organization.id):
-        jobs = sum(len(other.jobs) for other in (*batch, day))
-        if batch and (day.source is not batch[0].source or jobs > _JOBS_AT_ONCE):
+        size = sum(other.builds.size_bytes + other.jobs.size_bytes for other in (*batch, day))
+        if batch and (day.source is not batch[0].source or size > _BYTES_AT_ONCE):
             yield batch
             batch = []
         batch.append(day)

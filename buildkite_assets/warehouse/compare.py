@@ -25,6 +25,8 @@ _EVENTS = """
 
 def find_changes(connection: duckdb.DuckDBPyConnection) -> None:
     """Compare what is staged with what is stored, column by column, foreign columns left out."""
+    # Old and new values are compared in memory: a merge's limit does not reckon with them.
+    connection.execute("RESET memory_limit")
     for table in (BUILDS, JOBS):
         key = "build_id"
         connection.execute(f"""

@@ -16,8 +16,7 @@ from buildkite_assets.warehouse.errors import UnsoundRowsError
 from buildkite_assets.warehouse.purge import strip_purged
 from buildkite_assets.warehouse.staging import Staging, read_all
 
-# Measured with 300,000 and 700,000 jobs that all differ: a third of it was too little.
-_BYTES_PER_JOB = 1000
+_MEMORY_PER_BYTE = 1.5
 _LEAST_BYTES = 48_000_000
 
 
@@ -120,7 +119,7 @@ def stage_builds(
         builds: rows of `builds`, each with the number of the `page` it came in.
         jobs: rows of `jobs`, likewise.
     """
-    _limit_memory(connection, sum(map(len, jobs)))
+    _limit_memory(connection, sum(staging.size_bytes for staging in (*builds, *jobs)))
     build_rows, job_rows = read_all(builds), read_all(jobs)
     if build_rows is None or job_rows is None:
         for table in (BUILDS, JOBS):
@@ -291,12 +290,13 @@ def count_builds(connection: duckdb.DuckDBPyConnection, window: BuildWindow) -> 
     return builds, jobs
 
 
-def _limit_memory(connection: duckdb.DuckDBPyConnection, jobs: int) -> None:
-    """Have DuckDB keep no more of the file in memory than it needs to merge so many jobs.
+def _limit_memory(connection: duckdb.DuckDBPyConnection, staged_bytes: int) -> None:
+    """Have DuckDB keep no more in memory than it needs to merge so much.
 
     Its own limit is most of the machine, and its second thread costs more than it saves here.
     """
-    connection.execute(f"SET memory_limit = '{_LEAST_BYTES + jobs * _BYTES_PER_JOB} B'")
+    limit = _LEAST_BYTES + round(staged_bytes * _MEMORY_PER_BYTE)
+    connection.execute(f"SET memory_limit = '{limit} B'")
     connection.execute("SET threads = 1")
 
 

@@ -14,7 +14,8 @@ from buildkite_assets.warehouse.errors import WarehouseWriteError
 class Staging:
     """Arrow tables of one shape, appended page by page, then read once.
 
-    They lie in an unnamed file that vanishes with the process.
+    They lie in an unnamed file that vanishes with the process; `size_bytes` is what they take in
+    memory.
 
     Args:
         folder: on the disk that holds the warehouse.
@@ -25,11 +26,7 @@ class Staging:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self._writer: pa.ipc.RecordBatchStreamWriter | None = None
         self._folder = folder
-        self._rows = 0
-
-    def __len__(self) -> int:
-        """How many rows were added."""
-        return self._rows
+        self.size_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +56,7 @@ class Staging:
                 f"{self._folder} could not be written: {error}. Nothing was changed: free disk "
                 "space and run again."
             ) from error
-        self._rows += len(table)
+        self.size_bytes += table.nbytes
 
     def read(self) -> pa.RecordBatchReader | None:
         """The rows in the order added, or None where there are none; call it once, at the end."""
