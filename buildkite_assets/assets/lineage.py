@@ -1,5 +1,7 @@
 """Which columns the columns of a derived table are computed from, told by its SQL."""
 
+from functools import cache
+
 import dagster as dg
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -21,6 +23,7 @@ def asset_table(name: str) -> Table | None:
     return known_tables()[name.removesuffix("_history")]
 
 
+@cache
 def column_lineage(table: DerivedTable) -> dg.TableColumnLineage:
     """The columns of other assets that the values of each column are computed from.
 
@@ -34,7 +37,15 @@ def column_lineage(table: DerivedTable) -> dg.TableColumnLineage:
         for name in inputs(table)
     }
     try:
-        nodes = lineage(None, table.query, columns, dialect="duckdb", trim_selects=False)
+        # Names are compared and not printed, so that a quarter of the time for quotes is saved.
+        nodes = lineage(
+            None,
+            table.query,
+            columns,
+            dialect="duckdb",
+            trim_selects=False,
+            quote_identifiers=False,
+        )
     except SqlglotError:
         return dg.TableColumnLineage({})
     deps = {name: _deps(node) for name, node in nodes.items()}
