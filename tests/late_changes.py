@@ -10,7 +10,14 @@ from buildkite_assets.sandbox import SandboxServer, serve
 from buildkite_assets.sandbox.model import Build
 
 from . import truth
-from .syncing import StandingClock, command, empty_sandbox, environment, true_rows
+from .syncing import (
+    StandingClock,
+    command_here,
+    empty_sandbox,
+    environment,
+    forgetful_home,
+    true_rows,
+)
 
 DAYS = 30
 
@@ -37,6 +44,7 @@ class Month:
         self.user = self.acme.members[0].user
         self.path = folder / "buildkite.duckdb"
         self.folder = folder
+        self.home = forgetful_home(folder / "home")
 
     @property
     def first_day(self) -> date:
@@ -85,8 +93,8 @@ class Month:
         """Sync from the command line; how many requests for builds it took."""
         self.server.sandbox.requests.clear()
         settings = environment(self.server, self.path, BUILDKITE_START_DATE=f"{self.first_day}")
-        done = command("sync", *arguments, settings=settings, cwd=self.folder)
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = command_here("sync", *arguments, settings=settings, cwd=self.folder, home=self.home)
+        assert done.exit_code == 0, done.output
         return sum("/builds" in request.path for request in self.server.sandbox.requests)
 
     def assert_existing_builds_are_true(self) -> None:
