@@ -4,20 +4,19 @@ import math
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Protocol
+
+import dagster as dg
 
 import buildkite_assets
+from buildkite_assets.runs import run_builds, run_catalog, run_changes, unread_days
 from buildkite_assets.sandbox import SandboxServer, serve
 from buildkite_assets.sandbox.model import Build
+from buildkite_assets.session import Session
+from buildkite_assets.settings import Settings
 
 from . import truth
-from .syncing import (
-    StandingClock,
-    command_here,
-    empty_sandbox,
-    environment,
-    forgetful_home,
-    true_rows,
-)
+from .syncing import StandingClock, command, empty_sandbox, environment, true_rows
 
 DAYS = 30
 
@@ -43,8 +42,7 @@ class Month:
         self.acme = server.sandbox.organization("acme")
         self.user = self.acme.members[0].user
         self.path = folder / "buildkite.duckdb"
-        self.folder = folder
-        self.home = forgetful_home(folder / "home")
+        self.settings = environment(server, self.path, BUILDKITE_START_DATE=f"{self.first_day}")
 
     @property
     def first_day(self) -> date:
@@ -89,14 +87,6 @@ class Month:
             self.acme.create_build("web", state="passed", jobs=3, created_at=created_at)
         self.clock.move(minutes=1)
 
-    def sync(self, *arguments: str) -> int:
-        """Sync from the command line; how many requests for builds it took."""
-        self.server.sandbox.requests.clear()
-        settings = environment(self.server, self.path, BUILDKITE_START_DATE=f"{self.first_day}")
-        done = command_here("sync", *arguments, settings=settings, cwd=self.folder, home=self.home)
-        assert done.exit_code == 0, done.output
-        return sum("/builds" in request.path for request in self.server.sandbox.requests)
-
     def assert_existing_builds_are_true(self) -> None:
         """Hold every build that exists, and every job of it, against the warehouse."""
         expected = true_rows(self.server.sandbox, self.first_day, self.clock().date())
@@ -114,18 +104,45 @@ class Month:
         return {build_id for (build_id,) in rows}
 
 
-def tell(story: Story, folder: Path) -> int:
+class Sync(Protocol):
+    """What brings the warehouse up to date."""
+
+    def __call__(self, month: Month, *, full: bool = False) -> None:
+        """Sync, and read all days again if told so."""
+
+
+def command_syncs(month: Month, *, full: bool = False) -> None:
+    """Sync from the command line."""
+    again = ["--full"] if full else []
+    done = command("sync", *again, settings=month.settings, cwd=month.path.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def jobs_collect(month: Month, *, full: bool = False) -> None:
+    """Run the jobs that a sync collects with, in this process; nothing is derived."""
+    session = Session(Settings.from_environment(month.settings))
+    first, last = month.first_day, month.clock().date()
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_catalog(session, instance)
+        days = [first, last] if full else unread_days(session, first, last)
+        run_builds(session, instance, days[0], days[-1], full=full)
+        run_changes(session, instance)
+
+
+def tell(story: Story, folder: Path, sync: Sync) -> int:
     """Sync, change, sync: hold that the second is right; how many requests for builds it took."""
     sandbox, clock = empty_sandbox()
     with serve(sandbox) as server:
         month = Month(server, clock, folder)
         made = month.build(story)
-        month.sync()
+        sync(month)
         month.assert_existing_builds_are_true()
         month.change(story, made)
-        requests = month.sync()
+        sandbox.requests.clear()
+        sync(month)
+        requests = sum("/builds" in request.path for request in sandbox.requests)
         month.assert_existing_builds_are_true()
-        month.sync("--full")
+        sync(month, full=True)
         assert month.absent_builds() == {build.id for build in made["deleted"]}
         month.assert_existing_builds_are_true()
         with buildkite_assets.connect(month.path) as connection:
