@@ -17,10 +17,11 @@ from .syncing import (
     StandingClock,
     assert_sound,
     assert_true,
-    command,
     command_environment,
+    command_here,
     command_line,
     environment,
+    sync,
     without_limits,
 )
 
@@ -37,15 +38,7 @@ def survive_kills(folder: Path, kills: int, seed: int) -> None:
     first = last - timedelta(days=_DAYS)
     with serve(without_limits(company)) as server:
         settings = environment(server, path)
-        known = command(
-            "sync",
-            "--from",
-            f"{last - timedelta(days=2)}",
-            settings=settings,
-            cwd=folder,
-            home=home,
-        )
-        assert known.returncode == 0, known.stderr
+        sync(settings, last - timedelta(days=2), last)
         company.latency_seconds = 0.05
         killed = 0
         while killed < kills:
@@ -64,8 +57,8 @@ def survive_kills(folder: Path, kills: int, seed: int) -> None:
             with Warehouse(path).transaction() as working:
                 assert_sound(working)
         company.latency_seconds = 0
-        done = command("sync", "--from", f"{first}", settings=settings, cwd=folder, home=home)
-        assert done.returncode == 0, done.stderr
+        done = command_here("sync", "--from", f"{first}", settings=settings, cwd=folder, home=home)
+        assert done.exit_code == 0, done.output
     assert_true(company, path, first, last)
     with connect(path) as published:
         assert_sound(published)
