@@ -43,7 +43,8 @@ class History:
     """
 
     def __init__(self, rules: Rules = NO_RULES) -> None:
-        self.connection = duckdb.connect()
+        # One thread: more of them cost a sixth, and these histories are small.
+        self.connection = duckdb.connect(config={"threads": 1})
         self.connection.execute("SET TimeZone = 'UTC'")
         upgrade(self.connection)
         self.parameters = rules.parameters()
