@@ -13,7 +13,6 @@ from filelock import FileLock
 
 from buildkite_assets.demo import RULES
 from buildkite_assets.runs import (
-    prepare_home,
     run_access,
     run_builds,
     run_catalog,
@@ -61,8 +60,7 @@ def _sync(published: Path) -> None:
                 }
             )
         )
-        home = str(prepare_home(published.parent / "home"))
-        with dg.DagsterInstance.from_config(home) as instance:
+        with dg.DagsterInstance.ephemeral() as instance:
             run_catalog(session, instance)
             run_access(session, instance)
             change_access(sandbox)

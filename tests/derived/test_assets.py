@@ -9,7 +9,7 @@ import pytest
 
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
-from buildkite_assets.runs import prepare_home, run_builds, run_catalog, run_derived
+from buildkite_assets.runs import run_builds, run_catalog, run_derived
 from buildkite_assets.sandbox import Sandbox, serve
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -42,8 +42,8 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.from_config(str(prepare_home(tmp_path / "home"))) as instance:
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
 

@@ -14,6 +14,7 @@ import pytest
 from buildkite_assets.export.baton import export_baton
 from buildkite_assets.sandbox import Organization, Sandbox, serve
 from tests.access.conftest import Lab, StandingClock
+from tests.syncing import without_limits
 
 Body = Any
 """A decoded JSON body."""
@@ -28,7 +29,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder / "state"))
         clock = StandingClock()
-        sandbox = Sandbox.empty(clock=clock)
+        sandbox = without_limits(Sandbox.empty(clock=clock))
         names = _found(sandbox.organization("acme"))
         with serve(sandbox) as server:
             lab = Lab(server.url, sandbox, clock, folder)
@@ -309,7 +310,7 @@ def test_the_csv_fills_the_columns_that_batons_fills_for_each_type_of_row(export
 
 def test_a_hashed_email_address_is_a_login_only(tmp_path: Path) -> None:
     clock = StandingClock()
-    sandbox = Sandbox.empty(clock=clock)
+    sandbox = without_limits(Sandbox.empty(clock=clock))
     with pytest.MonkeyPatch.context() as patch, serve(sandbox) as server:
         patch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
         lab = Lab(server.url, sandbox, clock, tmp_path)

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from buildkite_assets.cli import main
 from buildkite_assets.export.baton import CSV_HEADER, export_baton
 from buildkite_assets.export.review import UnknownOrganizationError, export_review
-from buildkite_assets.runs import prepare_home, run_access, run_builds, run_catalog, run_derived
+from buildkite_assets.runs import run_access, run_builds, run_catalog, run_derived
 from buildkite_assets.sandbox import Sandbox, serve
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -35,10 +35,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sandbox, 
         sandbox.limits.organization_limit = None
         sandbox.limits.user_limit = None
         today = datetime.now(UTC).date()
-        with (
-            serve(sandbox) as server,
-            dg.DagsterInstance.from_config(str(prepare_home(folder / "home"))) as instance,
-        ):
+        with serve(sandbox) as server, dg.DagsterInstance.ephemeral() as instance:
             session = Session(
                 Settings.from_environment(
                     {
