@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
-import dagster as dg
 import stamina.instrumentation
 from rich.console import Console
 
@@ -30,6 +29,7 @@ from buildkite_assets.purging import purge
 from buildkite_assets.runs import (
     BlockedError,
     fail_orphaned_runs,
+    open_home,
     prepare_home,
     run_access,
     run_builds,
@@ -183,7 +183,7 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
     console: Console, session: Session, home: Path, first: date, last: date, *, full: bool
 ) -> None:
     """Run the jobs one after the other, showing progress."""
-    with dg.DagsterInstance.from_config(str(prepare_home(home).absolute())) as instance:
+    with open_home(home) as instance:
         orphaned = fail_orphaned_runs(instance)
         if orphaned:
             console.print(f"Marked {orphaned} interrupted runs as failed; this one goes on.")

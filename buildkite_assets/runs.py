@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError  # exported nowhere else
+from filelock import FileLock
 
 from buildkite_assets.assets.failures import ExpectedFailure
 from buildkite_assets.assets.specs import asset_key
@@ -63,6 +64,16 @@ def prepare_home(folder: Path) -> Path:
     if not settings.exists():
         settings.write_text(files("buildkite_assets").joinpath("dagster.yaml").read_text())
     return folder
+
+
+def open_home(folder: Path) -> dg.DagsterInstance:
+    """The Dagster instance of a folder, which becomes a Dagster home if it is none.
+
+    One process at a time: of two that make Dagster's databases at once, one fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".opening"):
+        return dg.DagsterInstance.from_config(str(prepare_home(folder).absolute()))
 
 
 def fail_orphaned_runs(instance: dg.DagsterInstance) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import dagster as dg
 
-from buildkite_assets.runs import prepare_home
 from buildkite_assets.sandbox import Sandbox, serve
 from buildkite_assets.warehouse import connect
 
@@ -40,9 +39,7 @@ def finish_beside_a_notebook(folder: Path, arguments: list[list[str]]) -> None:
     first = last - timedelta(days=3)
     with serve(company) as server:
         settings = environment(server, path)
-        # The home is there, since Dagster makes none twice at once.
-        dagster = dg.DagsterInstance.from_config(str(prepare_home(home)))
-        sync(settings, last, last, instance=dagster)
+        sync(settings, last, last)
         notebook = subprocess.Popen(  # noqa: S603 - a program of this file
             [sys.executable, "-c", _NOTEBOOK, str(path)],
             stdin=subprocess.PIPE,
