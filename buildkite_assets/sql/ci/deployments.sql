@@ -135,20 +135,19 @@ successes AS (
         build_id,
         application,
         environment,
-        lag(commit) OVER in_order AS commit_before,
-        list(commit) OVER (
-            in_order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-        ) AS commits_before
+        lag(commit) OVER (
+            PARTITION BY organization_id, application, environment ORDER BY deployed_at, number
+        ) AS commit_before,
+        row_number() OVER (
+            PARTITION BY organization_id, application, environment, commit
+            ORDER BY deployed_at, number
+        ) > 1 AS is_known
     FROM deployed
     WHERE is_success
-    WINDOW in_order AS (
-        PARTITION BY organization_id, application, environment ORDER BY deployed_at, number
-    )
 )
 SELECT
     deployed.*,
     coalesce(commit = commit_before, false) AS is_redeploy,
-    coalesce(commit != commit_before AND list_contains(commits_before, commit), false)
-        AS is_rollback
+    coalesce(commit != commit_before AND is_known, false) AS is_rollback
 FROM deployed
 LEFT JOIN successes USING (build_id, application, environment)
