@@ -136,6 +136,25 @@ def test_rollbacks_and_redeployments_are_told_by_the_commits_before() -> None:
     assert history.rows("deployments", "is_rollback") == [False, False, False, False, True]
 
 
+def test_a_day_of_very_many_deployments_fits_in_the_memory_that_tables_may_take() -> None:
+    """Were each deployment to keep those before it, 20,000 of them would keep 200 million."""
+    history = History()
+    history.build(
+        history.pipeline(), "00:00", finished_at="00:10", meta_data={"environment": "production"}
+    )
+    history.connection.execute("""
+        INSERT INTO builds BY NAME
+        SELECT builds.* REPLACE (
+            uuid() AS build_id, number + n AS number, 'c' || n AS commit,
+            created_at + INTERVAL 1 SECOND * n AS created_at,
+            finished_at + INTERVAL 1 SECOND * n AS finished_at
+        )
+        FROM builds, range(1, 20_000) AS numbers(n)
+    """)
+    history.derive("deployments")
+    assert len(history.rows("deployments", "build_id", where="NOT is_rollback")) == 20_000
+
+
 def test_a_week_counts_deployments_days_failures_and_recoveries() -> None:
     """Week of 2 November 2026. Commit a: built Monday 08:00, deployed 10:10: 130 min.
 
