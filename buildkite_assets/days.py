@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from itertools import islice
+from itertools import count, islice
 from threading import Event
 
 import pyarrow as pa
@@ -44,7 +44,11 @@ _MOST_STAGED = 12  # each holds two open files and room on the disk until it is 
 
 @dataclass(frozen=True)
 class Source:
-    """One organization to read builds from."""
+    """One organization to read builds from.
+
+    Attributes:
+        page_numbers: of the pages of all its days, so that the later copy of a build is known.
+    """
 
     client: Client
     session: Session
@@ -52,6 +56,7 @@ class Source:
     pipelines: PipelineDirectory
     page_size: PageSize
     stopped: Event
+    page_numbers: Iterator[int] = field(default_factory=count)
 
 
 @dataclass(frozen=True)
@@ -101,12 +106,12 @@ def read_days(
     *,
     is_after_feed: bool = False,
 ) -> Iterator[tuple[date, list[DayRead]]]:
-    """Read days in full and commit each; yields a day once all organizations have it.
+    """Read days in full and commit them; yields a day once all organizations have it.
 
     Args:
         sources: the organizations.
         days: UTC days, in the order to begin them.
-        warehouse: to merge into, a day at a time.
+        warehouse: to merge into.
         run_id: the Dagster run, for the ledger.
         is_after_feed: whether a change feed has just ended, so that what differs nevertheless is
             a late change.
@@ -164,8 +169,9 @@ def _read_day(source: Source, day: date, warehouse: Warehouse) -> StagedDay:
         requests += 1
         size_bytes += page.size_bytes
         rows = build_rows(page.body, source.pipelines.id_of, page.at, source.session.privacy)
-        builds.append(rows.builds, requests)
-        jobs.append(rows.jobs, requests)
+        number = next(source.page_numbers)
+        builds.append(rows.builds, number)
+        jobs.append(rows.jobs, number)
         rejected += rows.rejected
         source.session.progress.page_read(
             len(rows.builds), len(rows.jobs), page.size_bytes, source.client.pacer.remaining
@@ -200,11 +206,11 @@ def _commit(
     organization_id = source.organization.id
     read_at = max(day.read_at for day in staged)
     with ExitStack() as stack, atomic(connection):
+        builds = [stack.enter_context(day.builds) for day in staged]
+        jobs = [stack.enter_context(day.jobs) for day in staged]
         pipelines = pipeline_rows(source.pipelines, organization_id, source.session.privacy)
         if pipelines is not None:
             merge_records(connection, PIPELINES, pipelines)
-        builds = [stack.enter_context(day.builds) for day in staged]
-        jobs = [stack.enter_context(day.jobs) for day in staged]
         stage_builds(connection, organization_id, builds, jobs)
         if is_after_feed:
             log_late_changes(connection, organization_id, read_at)

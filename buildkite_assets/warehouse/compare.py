@@ -27,6 +27,9 @@ def find_changes(connection: duckdb.DuckDBPyConnection) -> None:
     """Compare what is staged with what is stored, column by column, foreign columns left out."""
     # Old and new values are compared in memory: a merge's limit does not reckon with them.
     connection.execute("RESET memory_limit")
+    # DuckDB 1.5 tells its own limit from then on, but keeps to the old one until it is set.
+    [(limit,)] = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+    connection.execute(f"SET memory_limit = '{limit}'")
     for table in (BUILDS, JOBS):
         key = "build_id"
         connection.execute(f"""

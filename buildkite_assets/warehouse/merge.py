@@ -17,7 +17,7 @@ from buildkite_assets.warehouse.purge import strip_purged
 from buildkite_assets.warehouse.staging import Staging, read_all
 
 _MEMORY_PER_BYTE = 1.5
-_LEAST_BYTES = 48_000_000
+_LEAST_BYTES = 80_000_000  # with DuckDB 1.5, 48 were too few for some 20,000 jobs
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def stage_builds(
     Args:
         connection: within a transaction.
         organization_id: whose builds.
-        builds: rows of `builds`, each with the number of the `page` it came in.
+        builds: rows of `builds`, each with the number of the `page` it came in, which is its own
+            among all of these.
         jobs: rows of `jobs`, likewise.
     """
     _limit_memory(connection, sum(staging.size_bytes for staging in (*builds, *jobs)))
@@ -291,7 +292,7 @@ def count_builds(connection: duckdb.DuckDBPyConnection, window: BuildWindow) -> 
 
 
 def _limit_memory(connection: duckdb.DuckDBPyConnection, staged_bytes: int) -> None:
-    """Have DuckDB keep no more in memory than it needs to merge so much.
+    """Have DuckDB keep little more in memory than it needs to merge so much.
 
     Its own limit is most of the machine, and its second thread costs more than it saves here.
     """

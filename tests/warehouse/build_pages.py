@@ -1,6 +1,7 @@
 """Builds in few words, as the pages of a read."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,16 +74,18 @@ def merge(
     *pages: Page,
     pipeline_id: str | None = PIPELINE_ID,
 ) -> None:
-    """Merge the pages of one read."""
+    """Merge the pages of two reads that took turns."""
     rejected = [build for page in pages for build in page.rejected]
-    with Staging(folder) as builds, Staging(folder) as jobs:
+    with ExitStack() as stack:
+        builds = [stack.enter_context(Staging(folder)) for _ in range(2)]
+        jobs = [stack.enter_context(Staging(folder)) for _ in range(2)]
         for number, page in enumerate(pages):
             records = BuildPage([seen.record() for seen in page.builds], [])
             rows = build_rows(records, lambda _: pipeline_id, at(page.minute), Privacy())
-            builds.append(rows.builds, number)
-            jobs.append(rows.jobs, number)
+            builds[number % 2].append(rows.builds, number)
+            jobs[number % 2].append(rows.jobs, number)
         unread = rejected_rows(ORGANIZATION_ID, rejected, at(pages[0].minute))
-        stage_builds(connection, ORGANIZATION_ID, [builds], [jobs])
+        stage_builds(connection, ORGANIZATION_ID, builds, jobs)
         merge_staged(connection, unread)
 
 

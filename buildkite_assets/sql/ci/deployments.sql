@@ -136,11 +136,12 @@ successes AS (
         application,
         environment,
         lag(commit) OVER (
-            PARTITION BY organization_id, application, environment ORDER BY deployed_at, number
+            PARTITION BY organization_id, application, environment
+            ORDER BY deployed_at, number, build_id
         ) AS commit_before,
         row_number() OVER (
             PARTITION BY organization_id, application, environment, commit
-            ORDER BY deployed_at, number
+            ORDER BY deployed_at, number, build_id
         ) > 1 AS is_known
     FROM deployed
     WHERE is_success
