@@ -27,7 +27,12 @@ Columns:
   snapshot_at             TIMESTAMP  When the newest snapshot of the organization began.
 */
 WITH snapshots AS (
-    SELECT organization_id, max(started_at) AS snapshot_at FROM access_syncs GROUP BY ALL
+    SELECT
+        organization_id,
+        max(started_at) AS snapshot_at,
+        max(started_at) - to_days($dormant_days::INTEGER) AS recent_from
+    FROM access_syncs
+    GROUP BY ALL
 ),
 
 -- The days whose builds were read, and those that change feeds brought from begin to end.
@@ -44,14 +49,15 @@ known_days AS (
 known AS (
     SELECT
         organization_id,
-        snapshots.snapshot_at - to_days($dormant_days::INTEGER) AS recent_from,
+        snapshots.recent_from,
         min(known_days.day) AS builds_known_since,
         count(*) FILTER (
-            known_days.day >= recent_from::DATE AND known_days.day < snapshots.snapshot_at::DATE
+            known_days.day >= snapshots.recent_from::DATE
+            AND known_days.day < snapshots.snapshot_at::DATE
         ) AS recent_days_known
     FROM snapshots
     JOIN known_days USING (organization_id)
-    GROUP BY organization_id, snapshots.snapshot_at
+    GROUP BY organization_id, snapshots.snapshot_at, snapshots.recent_from
 ),
 
 uses AS (
