@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import msgspec
+import stamina.instrumentation
 from click.testing import CliRunner, Result
 
 from buildkite_assets.buildkite.client import Client
@@ -126,8 +127,12 @@ def command_here(
 ) -> Result:
     """Run `buildkite-assets` in this process: a second less, and the definitions are at hand."""
     variables = {"DAGSTER_HOME": str(home) if home else None, **settings}
-    with chdir(cwd):
-        return CliRunner().invoke(main, arguments, env=variables)
+    try:
+        with chdir(cwd):
+            return CliRunner().invoke(main, arguments, env=variables)
+    finally:
+        # The command has retries told in its own way; tests that follow expect stamina's.
+        stamina.instrumentation.set_on_retry_hooks(None)
 
 
 _FORGETFUL = """
