@@ -72,7 +72,7 @@ def freshness(connection: Connection) -> list[Freshness]:
 
 
 def lagging_tables(connection: Connection, parameters: Mapping[str, object]) -> list[str]:
-    """The names of the derived tables that are not made of what is stored now, in their order.
+    """The names of the derived tables that are not made of what is stored now, sorted.
 
     Args:
         connection: what `opened` gave, not narrowed.

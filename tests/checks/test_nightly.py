@@ -445,8 +445,11 @@ def names_evaluated(result: dg.ExecuteInProcessResult) -> set[str]:
 ALL_NAMES = {key.name for checks in NIGHTLY_CHECKS for key in checks.check_keys}
 
 
-def bad_gateways(world: World, times: int) -> None:
-    """Have that many lists of builds fail."""
+def a_night_of_bad_gateways(world: World, times: int) -> dg.ExecuteInProcessResult:
+    """A night with one retry, in which that many lists of builds fail."""
+    for days_ago in (5, 4, 3):
+        world.build(days_ago)
+    world.sync(5)
     left = iter(range(times))
 
     def answer(request: Request) -> ASGIApp | None:
@@ -454,15 +457,12 @@ def bad_gateways(world: World, times: int) -> None:
         return JSONResponse({}, status_code=502) if is_asked else None
 
     world.server.sandbox.faults = answer
+    patience = Patience(attempts=1, retries=1, wait_seconds=0.1)
+    return a_night(replace(world.session, patience=patience))
 
 
 def test_trouble_that_passes_costs_a_retry_and_no_night(world: World) -> None:
-    for days_ago in (5, 4, 3):
-        world.build(days_ago)
-    world.sync(5)
-    bad_gateways(world, 1)
-    patience = Patience(attempts=1, retries=1, wait_seconds=0.1)
-    result = a_night(replace(world.session, patience=patience))
+    result = a_night_of_bad_gateways(world, 1)
     assert result.success
     [retried] = [event for event in result.all_events if event.is_step_up_for_retry]
     assert retried.step_retry_data.seconds_to_wait == 0.1
@@ -470,12 +470,7 @@ def test_trouble_that_passes_costs_a_retry_and_no_night(world: World) -> None:
 
 
 def test_trouble_that_stays_fails_by_one_line_after_the_other_checks(world: World) -> None:
-    for days_ago in (5, 4, 3):
-        world.build(days_ago)
-    world.sync(5)
-    bad_gateways(world, 1000)
-    patience = Patience(attempts=1, retries=1, wait_seconds=0.1)
-    result = a_night(replace(world.session, patience=patience))
+    result = a_night_of_bad_gateways(world, 1000)
     assert not result.success
     [failure] = result.get_step_failure_events()
     said = failure.step_failure_data.user_failure_data
