@@ -127,6 +127,8 @@ def _snapshot(connection: duckdb.DuckDBPyConnection) -> AccessRows:
         rows=rows,
         listed_team_ids=[team_id for (team_id,) in teams.fetchall()],
         requests=0,
+        has_settled_members=True,
+        has_settled_teams=True,
     )
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 from buildkite_assets.assets.events import whole_table
 from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key, table_spec
-from buildkite_assets.buildkite.access import AccessSnapshot, read_access, token_in_use
+from buildkite_assets.buildkite.access import AccessSnapshot, KnownAccess, read_access, token_in_use
 from buildkite_assets.buildkite.errors import InvalidPermissionsError, MissingScopeError
 from buildkite_assets.session import Session
 from buildkite_assets.snapshots import access_rows
@@ -21,7 +21,8 @@ from buildkite_assets.tables import (
     TEAMS,
     Table,
 )
-from buildkite_assets.warehouse.history import merge_access
+from buildkite_assets.warehouse import Connection
+from buildkite_assets.warehouse.history import known_ids, merge_access
 from buildkite_assets.warehouse.ledger import listed_organizations
 
 _GROUP = "access"
@@ -49,6 +50,10 @@ def access(
     warehouse = session.warehouse
     with warehouse.transaction() as connection:
         organizations = listed_organizations(connection, session.settings.organizations)
+        known = {
+            organization: _known_access(connection, organization.id)
+            for organization in organizations
+        }
     if not organizations:
         raise dg.Failure(
             "The warehouse knows no organization to read: materialize the asset organizations, "
@@ -58,7 +63,7 @@ def access(
     with session.client() as client:
         token = token_in_use(client)
         snapshots = {
-            organization: read_access(client, organization.slug, token)
+            organization: read_access(client, organization.slug, token, known[organization])
             for organization in organizations
         }
     listed: set[Table] = set()
@@ -87,6 +92,22 @@ def _warn(context: dg.AssetExecutionContext, organization: str, snapshot: Access
         _skip(context, organization, snapshot.members_refusal, ORGANIZATION_MEMBERS)
     if snapshot.teams_refusal:
         _skip(context, organization, snapshot.teams_refusal, TEAMS, TEAM_MEMBERS, TEAM_PIPELINES)
+    if snapshot.unsettled_lists:
+        context.log.warning(
+            "%s changed each time it was read: %s. Nothing that is missing from it counts as gone; "
+            "the next snapshot tells.",
+            organization,
+            ", ".join(snapshot.unsettled_lists),
+        )
+
+
+def _known_access(connection: Connection, organization_id: str) -> KnownAccess:
+    return KnownAccess(
+        member_ids=known_ids(connection, ORGANIZATION_MEMBERS, organization_id).get("", ()),
+        team_ids=known_ids(connection, TEAMS, organization_id).get("", ()),
+        team_member_ids=known_ids(connection, TEAM_MEMBERS, organization_id),
+        team_pipeline_ids=known_ids(connection, TEAM_PIPELINES, organization_id),
+    )
 
 
 def _skip(

@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import dagster as dg
@@ -14,9 +15,9 @@ from buildkite_assets.assets.events import whole_table
 from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key, table_spec
 from buildkite_assets.buildkite.access import administers, token_in_use
-from buildkite_assets.buildkite.client import Client, Response
+from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.errors import MissingScopeError
-from buildkite_assets.buildkite.listings import api_path, every_item
+from buildkite_assets.buildkite.listings import WholeList, api_path, whole_list
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.buildkite.records import Cluster, Organization, Pipeline, Queue
 from buildkite_assets.rows import Privacy, record_rows
@@ -29,7 +30,7 @@ from buildkite_assets.tables import (
     QUEUES,
     Table,
 )
-from buildkite_assets.warehouse.merge import mark_absent_records, merge_records
+from buildkite_assets.warehouse.merge import mark_absent_records, merge_records, present_ids
 
 _GROUP = "catalog"
 
@@ -38,13 +39,15 @@ _GROUP = "catalog"
 class Listed:
     """One organization's records of one table.
 
-    `is_complete` says that whatever is missing is gone, and not only out of the token's sight.
+    `is_settled` says that the list did not change while it was read. `is_complete` says that
+    whatever is missing is gone, and not only out of the token's sight.
     """
 
     table: Table
     organization_id: str
     rows: list[pa.Table]
     listed_at: datetime
+    is_settled: bool
     is_complete: bool
 
 
@@ -66,17 +69,35 @@ def catalog(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """List everything that builds refer to.
 
-    One request per 100 of each, one per cluster, and two to know whether an administrator asks.
+    One request per 100 of each, one per cluster, and two to know whether an administrator asks. A
+    list of several pages that lacks something known is read again.
     """
     wanted = [t for t in CATALOG_TABLES if asset_key(t) in context.selected_asset_keys]
     warehouse = session.warehouse
     with session.client() as client:
         organizations, listed_at = visible_organizations(client, session.settings.organizations)
+        with warehouse.transaction() as connection:
+            known = {
+                (table, organization.id): present_ids(connection, table, organization.id)
+                for table in wanted
+                if table is not ORGANIZATIONS
+                for organization in organizations
+            }
         listed: dict[Table, list[Listed]] = {ORGANIZATIONS: []}
         skipped: defaultdict[str, list[Table]] = defaultdict(list)
         for table in (table for table in wanted if table is not ORGANIZATIONS):
             try:
-                listed[table] = _listed(client, table, organizations, listed_at, session.privacy)
+                listed[table] = [
+                    _listed(
+                        client,
+                        table,
+                        organization,
+                        known[table, organization.id],
+                        listed_at,
+                        session.privacy,
+                    )
+                    for organization in organizations
+                ]
             except MissingScopeError as error:
                 skipped[error.scope].append(table)
     _warn_of_skipped(context, skipped)
@@ -84,6 +105,11 @@ def catalog(
         rows = record_rows(ORGANIZATIONS, organizations, listed_at, session.privacy)
         merge_records(connection, ORGANIZATIONS, rows)
         for records in chain.from_iterable(listed.values()):
+            if not records.is_settled:
+                context.log.warning(
+                    "%s changed each time they were listed: none that is missing counts as gone.",
+                    records.table.name,
+                )
             for rows in records.rows:
                 merge_records(connection, records.table, rows)
             if records.is_complete:
@@ -99,34 +125,37 @@ def catalog(
     yield from results
 
 
-def _listed(
+def _listed(  # noqa: PLR0913, PLR0917 - what of whom to list, and what is known of it
     client: Client,
     table: Table,
-    organizations: Sequence[Organization],
+    organization: Organization,
+    known: Mapping[str, Sequence[str]],
     listed_at: datetime,
     privacy: Privacy,
-) -> list[Listed]:
-    """The table's records by organization.
+) -> Listed:
+    """An organization's records of one table.
 
     Raises:
         MissingScopeError: the token may not list them.
         BuildkiteError: see `buildkite.errors`.
     """
-    return [
-        Listed(
-            table,
-            organization.id,
-            [
-                record_rows(
-                    table, page.body, page.at, privacy, organization_id=organization.id, **ids
-                )
-                for page, ids in _pages(client, table, organization.slug)
-            ],
-            listed_at,
-            table is not PIPELINES or _sees_every_pipeline(client, organization.slug),
-        )
-        for organization in organizations
-    ]
+    lists = list(_lists(client, table, organization.slug, known))
+    return Listed(
+        table,
+        organization.id,
+        [
+            record_rows(
+                table, each.items, each.ended_at, privacy, organization_id=organization.id, **ids
+            )
+            for each, ids in lists
+        ],
+        listed_at,
+        is_settled=all(each.is_settled for each, _ in lists),
+        is_complete=(
+            all(each.is_settled for each, _ in lists)
+            and (table is not PIPELINES or _sees_every_pipeline(client, organization.slug))
+        ),
+    )
 
 
 def _sees_every_pipeline(client: Client, organization: str) -> bool:
@@ -151,20 +180,25 @@ def _warn_of_skipped(
             )
 
 
-def _pages(
-    client: Client, table: Table, organization: str
-) -> Iterator[tuple[Response[list[Any]], dict[str, str]]]:
-    """The pages of an organization's records, and the ids that their bodies do not hold."""
+def _lists(
+    client: Client, table: Table, organization: str, known: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[WholeList[Any], dict[str, str]]]:
+    """The lists that hold an organization's records, and the ids that their bodies do not hold."""
+    identify = attrgetter("id")
     if table is PIPELINES:
         path = api_path("organizations", organization, "pipelines")
-        yield from ((page, {}) for page in every_item(client, path, Pipeline))
+        yield whole_list(client, path, Pipeline, identify, known.get("", ())), {}
         return
     path = api_path("organizations", organization, "clusters")
-    for page in every_item(client, path, Cluster):
-        if table is CLUSTERS:
-            yield page, {}
-            continue
-        for cluster in page.body:
-            queues = f"{path}/{api_path(cluster.id, 'queues')}"
-            for queue_page in every_item(client, queues, Queue):
-                yield queue_page, {"cluster_id": cluster.id}
+    known_clusters = known.get("", ()) if table is CLUSTERS else known.keys()
+    clusters = whole_list(client, path, Cluster, identify, known_clusters)
+    if table is CLUSTERS:
+        yield clusters, {}
+        return
+    for cluster in clusters.items:
+        queues = f"{path}/{api_path(cluster.id, 'queues')}"
+        found = whole_list(client, queues, Queue, identify, known.get(cluster.id, ()))
+        yield (
+            replace(found, is_settled=found.is_settled and clusters.is_settled),
+            {"cluster_id": cluster.id},
+        )

@@ -1,18 +1,20 @@
 """One organization's members and teams: who is in which team, and what each team may do.
 
-Two requests per team and three more, plus one for each further 100 rows of a list.
+Two requests per team and three more, plus one for each further 100 rows of a list. A list of
+several pages that lacks something known is read again; see `whole_list`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import TypeVar
 
 from buildkite_assets.buildkite.client import Client, Response
 from buildkite_assets.buildkite.decoding import decode_one
 from buildkite_assets.buildkite.errors import InvalidPermissionsError, NotFoundError
-from buildkite_assets.buildkite.listings import api_path, every_item
+from buildkite_assets.buildkite.listings import WholeList, api_path, every_item, whole_list
 from buildkite_assets.buildkite.records import (
     AccessToken,
     Body,
@@ -28,14 +30,44 @@ _TEAMS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
+class KnownAccess:
+    """The ids that earlier snapshots saw and that none saw end.
+
+    Attributes:
+        member_ids: users in the organization.
+        team_ids: teams.
+        team_member_ids: users by team.
+        team_pipeline_ids: pipelines by team.
+    """
+
+    member_ids: Collection[str] = ()
+    team_ids: Collection[str] = ()
+    team_member_ids: Mapping[str, Collection[str]] = field(default_factory=dict)
+    team_pipeline_ids: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+NOTHING_KNOWN = KnownAccess()
+
+
+@dataclass(frozen=True)
 class TeamAccess:
-    """A team, who is in it, and what it may do; `requests` is what it took to list them."""
+    """A team, who is in it, and what it may do.
+
+    Attributes:
+        team: which.
+        members: its memberships.
+        pipelines: what it may do with each pipeline.
+        listed_at: Buildkite's clock when both were listed.
+        requests: that it took to list them.
+        is_settled: whether what is missing from them is gone.
+    """
 
     team: Team
     members: list[TeamMember]
     pipelines: list[TeamPipeline]
     listed_at: datetime
     requests: int
+    is_settled: bool
 
 
 @dataclass(frozen=True)
@@ -53,6 +85,10 @@ class AccessSnapshot:
         members_refusal: why it may not, in Buildkite's words.
         teams_refusal: likewise.
         requests: that it took.
+        unsettled_lists: the lists that changed each time they were read, for people. What is
+            missing from these is not gone.
+        has_settled_members: whether a member who is missing has left.
+        has_settled_teams: whether a team, a membership or a grant that is missing is gone.
     """
 
     started_at: datetime
@@ -64,6 +100,9 @@ class AccessSnapshot:
     members_refusal: InvalidPermissionsError | None
     teams_refusal: InvalidPermissionsError | None
     requests: int
+    unsettled_lists: Sequence[str]
+    has_settled_members: bool
+    has_settled_teams: bool
 
 
 def token_in_use(client: Client) -> Response[AccessToken]:
@@ -92,69 +131,87 @@ def administers(client: Client, organization: str, email: str | None) -> bool | 
     Raises:
         BuildkiteError: see `buildkite.errors`.
     """
-    pages, _ = _listed(client, api_path("organizations", organization, "members"), Member)
+    try:
+        pages = list(every_item(client, api_path("organizations", organization, "members"), Member))
+    except InvalidPermissionsError:
+        return None
     return is_administrator([member for page in pages for member in page.body], email)
 
 
-def read_access(client: Client, organization: str, token: Response[AccessToken]) -> AccessSnapshot:
+def read_access(
+    client: Client,
+    organization: str,
+    token: Response[AccessToken],
+    known: KnownAccess = NOTHING_KNOWN,
+) -> AccessSnapshot:
     """Everything about access in an organization that the token sees.
 
     Args:
         client: the connection.
         organization: its slug.
         token: as `token_in_use` told it, before anything was listed.
+        known: what earlier snapshots saw.
 
     Raises:
         BuildkiteError: see `buildkite.errors`; what the token may not list is no error.
     """
     path = api_path("organizations", organization)
-    member_pages, members_refusal = _listed(client, f"{path}/members", Member)
-    team_pages, teams_refusal = _listed(client, f"{path}/teams", Team)
-    members = _items(member_pages)
-    teams = _teams_in_full(client, path, _items(team_pages))
+    members, members_refusal = _listed(client, f"{path}/members", Member, known.member_ids)
+    listed_teams, teams_refusal = _listed(client, f"{path}/teams", Team, known.team_ids)
+    teams = _teams_in_full(client, path, listed_teams.items if listed_teams else [], known)
     email = token.body.user.email if token.body.user else None
-    answered_at = [token.at, *(page.at for page in member_pages), *(page.at for page in team_pages)]
+    lists = [each for each in (members, listed_teams) if each]
+    unsettled_teams = [team.team.slug for team in teams if not team.is_settled]
     return AccessSnapshot(
         started_at=token.at,
-        ended_at=max(answered_at + [team.listed_at for team in teams]),
+        ended_at=max(
+            [token.at, *(each.ended_at for each in lists), *(team.listed_at for team in teams)]
+        ),
         token=token.body,
-        is_administrator=is_administrator(members, email),
-        members=None if members_refusal else members,
-        teams=None if teams_refusal else teams,
+        is_administrator=is_administrator(members.items if members else [], email),
+        members=members.items if members else None,
+        teams=teams if listed_teams else None,
         members_refusal=members_refusal,
         teams_refusal=teams_refusal,
-        requests=len(answered_at) + sum(team.requests for team in teams),
+        requests=1 + sum(each.requests for each in lists) + sum(team.requests for team in teams),
+        unsettled_lists=[
+            *(["members"] if members and not members.is_settled else []),
+            *(["teams"] if listed_teams and not listed_teams.is_settled else []),
+            *(f"members and pipelines of team {slug}" for slug in unsettled_teams),
+        ],
+        has_settled_members=members is not None and members.is_settled,
+        has_settled_teams=(
+            listed_teams is not None and listed_teams.is_settled and not unsettled_teams
+        ),
     )
 
 
 def _listed(
-    client: Client, path: str, record: type[R]
-) -> tuple[list[Response[list[R]]], InvalidPermissionsError | None]:
-    """The pages of a list, or why the token may not have them."""
+    client: Client, path: str, record: type[R], known_ids: Collection[str]
+) -> tuple[WholeList[R] | None, InvalidPermissionsError | None]:
+    """The list, or why the token may not have it."""
     try:
-        return list(every_item(client, path, record)), None
+        return whole_list(client, path, record, attrgetter("id"), known_ids), None
     except InvalidPermissionsError as refusal:
-        return [], refusal
+        return None, refusal
 
 
-def _items(pages: Sequence[Response[list[R]]]) -> list[R]:
-    return [item for page in pages for item in page.body]
-
-
-def _teams_in_full(client: Client, path: str, teams: Sequence[Team]) -> list[TeamAccess]:
+def _teams_in_full(
+    client: Client, path: str, teams: Sequence[Team], known: KnownAccess
+) -> list[TeamAccess]:
     """The teams with their members and pipelines, less those deleted while they were listed.
 
     Raises:
         NotFoundError: a team's lists are not there although the team is.
     """
-    once = list({team.id: team for team in teams}.values())
     with ThreadPoolExecutor(_TEAMS_AT_ONCE, "team") as pool:
-        listed = list(pool.map(lambda team: _team_in_full(client, path, team), once))
+        listed = list(pool.map(lambda team: _team_in_full(client, path, team, known), teams))
     gone = {found.team.id: found for found in listed if isinstance(found, _Gone)}
     if gone:
-        for team in _items(list(every_item(client, f"{path}/teams", Team))):
-            if team.id in gone:
-                raise gone[team.id].error
+        for page in every_item(client, f"{path}/teams", Team):
+            for team in page.body:
+                if team.id in gone:
+                    raise gone[team.id].error
     return [found for found in listed if isinstance(found, TeamAccess)]
 
 
@@ -166,17 +223,28 @@ class _Gone:
     error: NotFoundError
 
 
-def _team_in_full(client: Client, path: str, team: Team) -> TeamAccess | _Gone:
+def _team_in_full(client: Client, path: str, team: Team, known: KnownAccess) -> TeamAccess | _Gone:
     team_path = f"{path}/{api_path('teams', team.id)}"
+    known_members = known.team_member_ids.get(team.id, ())
+    known_pipelines = known.team_pipeline_ids.get(team.id, ())
     try:
-        members = list(every_item(client, f"{team_path}/members", TeamMember))
-        pipelines = list(every_item(client, f"{team_path}/pipelines", TeamPipeline))
+        members = whole_list(
+            client, f"{team_path}/members", TeamMember, attrgetter("user_id"), known_members
+        )
+        pipelines = whole_list(
+            client,
+            f"{team_path}/pipelines",
+            TeamPipeline,
+            attrgetter("pipeline_id"),
+            known_pipelines,
+        )
     except NotFoundError as error:
         return _Gone(team, error)
     return TeamAccess(
         team=team,
-        members=_items(members),
-        pipelines=_items(pipelines),
-        listed_at=max(members[-1].at, pipelines[-1].at),
-        requests=len(members) + len(pipelines),
+        members=members.items,
+        pipelines=pipelines.items,
+        listed_at=max(members.ended_at, pipelines.ended_at),
+        requests=members.requests + pipelines.requests,
+        is_settled=members.is_settled and pipelines.is_settled,
     )

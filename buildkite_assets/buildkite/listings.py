@@ -6,10 +6,10 @@ again, and nothing between two pages can be missed. Only where one second holds 
 page does are its pages followed, over and over until two passes in a row bring the same builds.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from buildkite_assets.buildkite.client import Client, Query, Response
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _SECOND = timedelta(seconds=1)
 _WHOLE = {"include_retried_jobs": "true"}
+_MOST_PASSES = 5
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,75 @@ def every_item(client: Client, path: str, record: type[R]) -> Iterator[Response[
     first = client.get(path, {"per_page": LARGEST}, decode)
     yield first
     yield from following_pages(client, first, decode)
+
+
+@dataclass(frozen=True)
+class WholeList(Generic[R]):
+    """Every item of a list, each once.
+
+    Attributes:
+        items: as the last pass brought them; if the list is not settled, also what only earlier
+            passes brought.
+        started_at: Buildkite's clock in the first response.
+        ended_at: Buildkite's clock in the last response.
+        requests: the number of requests.
+        is_settled: whether an item that is missing is really gone. False if the list changed in
+            every pass.
+    """
+
+    items: list[R]
+    started_at: datetime
+    ended_at: datetime
+    requests: int
+    is_settled: bool
+
+
+def whole_list(
+    client: Client,
+    path: str,
+    record: type[R],
+    id_of: Callable[[R], str],
+    known_ids: Collection[str] = (),
+) -> WholeList[R]:
+    """Read a list that is paged by number without losing an item between two pages.
+
+    An item that is removed from a page already read shifts the rest, and the first item of the next
+    page is missed. A list of one page cannot lose anything. A list of several pages is complete if
+    it has every item that was known before. Otherwise it is read again until two passes in a row
+    bring the same items: the removed item is in the first of them and missing from the second.
+
+    Args:
+        client: the connection.
+        path: of the list.
+        record: what an item is decoded to.
+        id_of: returns an item's id.
+        known_ids: the ids of the items that an earlier read brought.
+
+    Raises:
+        BuildkiteError: see `buildkite.errors`.
+    """
+    found: dict[str, R] = {}
+    passes: list[list[Response[list[R]]]] = []
+    previous: set[str] | None = None
+    is_settled = False
+    while not is_settled and len(passes) < _MOST_PASSES:
+        passes.append(list(every_item(client, path, record)))
+        items = {id_of(item): item for page in passes[-1] for item in page.body}
+        is_settled = (
+            len(passes[-1]) == 1
+            or items.keys() == previous
+            or (bool(known_ids) and items.keys() >= set(known_ids))
+        )
+        found = items if is_settled else found | items
+        previous = set(items)
+    responses = [page for pages in passes for page in pages]
+    return WholeList(
+        items=list(found.values()),
+        started_at=responses[0].at,
+        ended_at=max(page.at for page in responses),
+        requests=len(responses),
+        is_settled=is_settled,
+    )
 
 
 def builds_of(

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from threading import Lock
 
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.errors import MissingScopeError, NoResourcesError
-from buildkite_assets.buildkite.listings import api_path, every_item
+from buildkite_assets.buildkite.listings import api_path, every_item, whole_list
 from buildkite_assets.buildkite.records import Build, Organization, Pipeline
 
 
@@ -23,8 +24,8 @@ def visible_organizations(
         NoResourcesError: the token sees none, or not all of those wanted.
         BuildkiteError: see `buildkite.errors`.
     """
-    pages = list(every_item(client, "organizations", Organization))
-    visible = [organization for page in pages for organization in page.body]
+    listed = whole_list(client, "organizations", Organization, attrgetter("id"))
+    visible = listed.items
     slugs = ", ".join(sorted(organization.slug for organization in visible)) or "none at all"
     missing = sorted(set(wanted) - {organization.slug for organization in visible})
     if missing:
@@ -38,7 +39,7 @@ def visible_organizations(
             "https://buildkite.com/user/api-access-tokens."
         )
     chosen = [org for org in visible if not wanted or org.slug in wanted]
-    return chosen, pages[0].at
+    return chosen, listed.started_at
 
 
 class PipelineDirectory:

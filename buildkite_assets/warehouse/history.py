@@ -17,6 +17,7 @@ from buildkite_assets.tables import (
     ACCESS_TABLES,
     ORGANIZATION_MEMBERS,
     TEAM_MEMBERS,
+    TEAM_PIPELINES,
     TEAMS,
     VALID_FROM,
     Table,
@@ -42,8 +43,11 @@ class AccessRows:
         token_scopes: what the token may do.
         is_administrator: whether that user administers the organization; None if not told.
         rows: for each table that could be listed its rows, without `valid_from`.
-        listed_team_ids: the teams whose members and pipelines were listed.
+        listed_team_ids: the teams whose members and pipelines were listed, without those whose
+            lists changed each time they were read.
         requests: that it took.
+        has_settled_members: whether the list of members did not change while it was read.
+        has_settled_teams: whether no list of teams, memberships and grants did.
     """
 
     organization_id: str
@@ -57,16 +61,38 @@ class AccessRows:
     rows: Mapping[Table, pa.Table]
     listed_team_ids: Sequence[str]
     requests: int
+    has_settled_members: bool
+    has_settled_teams: bool
 
     @property
     def sees_all_members(self) -> bool:
         """Whether a member who is not in it has left."""
-        return self.is_administrator is True and ORGANIZATION_MEMBERS in self.rows
+        is_listed = ORGANIZATION_MEMBERS in self.rows and self.has_settled_members
+        return self.is_administrator is True and is_listed
 
     @property
     def sees_all_teams(self) -> bool:
         """Whether a team that is not in it is gone; others than administrators see some."""
-        return self.is_administrator is True and TEAMS in self.rows
+        is_listed = TEAMS in self.rows and self.has_settled_teams
+        return self.is_administrator is True and is_listed
+
+
+def known_ids(
+    connection: duckdb.DuckDBPyConnection, table: Table, organization_id: str
+) -> dict[str, list[str]]:
+    """Return the ids of what an access table has at present, by team.
+
+    Of tables that are not about a team's members or pipelines, all ids are under "".
+    """
+    team = "team_id" if table in {TEAM_MEMBERS, TEAM_PIPELINES} else "''"
+    rows = connection.execute(
+        f"""
+        SELECT {team}::VARCHAR, list({table.key[-1]}::VARCHAR) FROM {table.name}
+        WHERE organization_id = ? GROUP BY ALL
+        """,
+        [organization_id],
+    ).fetchall()
+    return dict(rows)
 
 
 def merge_access(connection: duckdb.DuckDBPyConnection, snapshot: AccessRows) -> bool:

@@ -11,7 +11,7 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
-from buildkite_assets.tables import BUILDS, JOBS, Table
+from buildkite_assets.tables import BUILDS, JOBS, QUEUES, Table
 from buildkite_assets.warehouse.errors import UnsoundRowsError
 from buildkite_assets.warehouse.purge import strip_purged
 from buildkite_assets.warehouse.staging import Staging, read_all
@@ -68,6 +68,25 @@ def known_pipeline_ids(connection: duckdb.DuckDBPyConnection, organization_id: s
         "SELECT pipeline_id::VARCHAR FROM pipelines WHERE organization_id = ?", [organization_id]
     ).fetchall()
     return {pipeline_id for (pipeline_id,) in rows}
+
+
+def present_ids(
+    connection: duckdb.DuckDBPyConnection, table: Table, organization_id: str
+) -> dict[str, list[str]]:
+    """Return the ids of a catalog table's rows that no listing missed; queues by cluster.
+
+    Of other tables all ids are under "".
+    """
+    group = "cluster_id" if table is QUEUES else "''"
+    rows = connection.execute(
+        f"""
+        SELECT {group}::VARCHAR, list({table.key[0]}::VARCHAR) FROM {table.name}
+        WHERE organization_id = ? AND absent_since IS NULL
+        GROUP BY ALL
+        """,
+        [organization_id],
+    ).fetchall()
+    return dict(rows)
 
 
 def mark_absent_records(

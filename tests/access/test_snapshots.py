@@ -217,12 +217,20 @@ def test_a_large_organization_takes_two_requests_per_team_and_three_and_one_per_
     lab.run("catalog_job")
     lab.sandbox.requests.clear()
     lab.run("access_job")
-    [(members, memberships, levels, requests)] = lab.rows(
-        "SELECT members, team_members, team_pipelines, requests FROM access_syncs"
-    )
-    assert (members, memberships, levels) == (1000, 5000, 10_000)
     further = 9 + 2 + 4  # of members, of teams, and of the members of the first team
-    assert len(lab.sandbox.requests) == requests == 2 * 250 + 3 + further
+    once_more = 10 + 3 + 5  # the first time, long lists are read twice: nothing of them is known
+    assert len(lab.sandbox.requests) == 2 * 250 + 3 + further + once_more
+    lab.clock.move(hours=1)
+    lab.sandbox.requests.clear()
+    lab.run("access_job")
+    assert len(lab.sandbox.requests) == 2 * 250 + 3 + further
+    counts = lab.rows(
+        "SELECT members, team_members, team_pipelines, requests FROM access_syncs ORDER BY ALL"
+    )
+    assert counts == [
+        (1000, 5000, 10_000, 2 * 250 + 3 + further),
+        (1000, 5000, 10_000, 2 * 250 + 3 + further + once_more),
+    ]
 
 
 def test_the_present_can_be_read_in_the_published_file_under_any_name(

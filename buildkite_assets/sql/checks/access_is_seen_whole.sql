@@ -2,7 +2,7 @@
 The last snapshot of access saw all members and all teams, as only an administrator's does.
 
 What another token does not see is not known to be so: secret teams are missing, and who has left a
-list may only be out of sight.
+list may only be out of sight. The same holds for a long list that changed each time it was read.
 
 Asset: access_syncs
 Severity: warn
@@ -10,7 +10,7 @@ Blocks: no
 Runs: with its asset
 Needs: access_syncs
 When it fails: sync with the token of an administrator that has `read_organizations` and
-  `read_teams`.
+  `read_teams`. If it was one, a list changed while it was read: sync again.
 */
 WITH last_syncs AS (
     SELECT DISTINCT ON (organization_id) *
