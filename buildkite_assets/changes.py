@@ -20,8 +20,8 @@ from buildkite_assets.days import pipeline_rows
 from buildkite_assets.rows import build_rows, rejected_rows
 from buildkite_assets.session import Session
 from buildkite_assets.tables import PIPELINES
+from buildkite_assets.warehouse.compare import OPEN_STATES
 from buildkite_assets.warehouse.feed import (
-    OPEN_STATES,
     FeedRead,
     FeedStart,
     OpenBuild,
@@ -39,7 +39,7 @@ class Feed:
     """What a change feed found in one organization.
 
     Attributes:
-        touched: the days whose builds changed.
+        touched: the days that have unfinished builds, or builds that changed.
         requests: how many it took, the list of organizations left out.
         rejected: builds that could not be read.
     """

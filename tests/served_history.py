@@ -16,7 +16,7 @@ import pytest
 
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.organizations import visible_organizations
-from buildkite_assets.changes import read_changes
+from buildkite_assets.changes import Feed, read_changes
 from buildkite_assets.days import open_sources, read_days
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.rules import Rules
@@ -77,12 +77,21 @@ class ServedHistory:
             if with_access:
                 run_access(self._session, instance)
         with self._session.client() as client:
-            self._read_days(client, self._unknown_days(), is_after_feed=False)
-            organizations, listed_at = visible_organizations(client, ["acme"])
-            read_changes(client, organizations[0], listed_at, self._session, None)
+            days = self._unknown_days()
+            self._read_days(client, days, is_after_feed=False)
+            # The clock stands, and a day is known from the first feed after its full read on.
+            self._read_feed(client, seconds_later=1 if days else 0)
             if full:
                 self._read_days(client, self._days(), is_after_feed=True)
         self._session.warehouse.publish()
+
+    def follow(self, **later: float) -> Feed:
+        """Let time pass, if any is given, then read the change feed alone."""
+        self.clock.move(**later)
+        with self._session.client() as client:
+            feed = self._read_feed(client)
+        self._session.warehouse.publish()
+        return feed
 
     def derive(self) -> None:
         """Recompute the derived tables that lag."""
@@ -112,6 +121,13 @@ class ServedHistory:
         with self._session.warehouse.transaction() as connection:
             known = followed_days(connection, self.acme.id)
         return [day for day in self._days() if day not in known]
+
+    def _read_feed(self, client: Client, seconds_later: int = 0) -> Feed:
+        [organization], listed_at = visible_organizations(client, ["acme"])
+        started_at = listed_at + timedelta(seconds=seconds_later)
+        feed = read_changes(client, organization, started_at, self._session, None)
+        assert feed
+        return feed
 
     def _read_days(self, client: Client, days: list[date], *, is_after_feed: bool) -> None:
         sources = open_sources(client, self._session)

@@ -11,6 +11,14 @@ import duckdb
 
 from buildkite_assets.tables import BUILDS, JOBS, Column, Table
 
+OPEN_STATES = ("creating", "scheduled", "running", "failing", "canceling")
+"""The states of unfinished builds that Buildkite can list; `waiting` it cannot."""
+
+_FINAL_STATES = ("passed", "failed", "canceled", "blocked", "skipped", "not_run")
+
+IS_UNFINISHED = f"state IN {OPEN_STATES} OR (finished_at IS NULL AND state NOT IN {_FINAL_STATES})"
+"""SQL condition: the build is not finished. A state that is not known counts if it has no end."""
+
 _EVENTS = """
     SELECT build_id, greatest(created_at, scheduled_at, started_at, failing_at, finished_at)
         AS happened_at
@@ -62,15 +70,23 @@ def find_changes(connection: duckdb.DuckDBPyConnection) -> None:
     """)
 
 
-def keep_changed(connection: duckdb.DuckDBPyConnection, days: Iterable[date]) -> None:
-    """Forget what is staged but unchanged, or not of one of these days, before it is merged."""
+def keep_current(connection: duckdb.DuckDBPyConnection, days: Iterable[date]) -> None:
+    """Unstage builds of other days, and finished builds that have not changed.
+
+    Unfinished builds stay staged even if they have not changed: `synced_at` says up to when they
+    are known to wait or run.
+    """
     connection.execute(
-        "DELETE FROM changed_builds WHERE day NOT IN (SELECT unnest($days::DATE[]))",
+        "DELETE FROM staged_builds WHERE created_at::DATE NOT IN (SELECT unnest($days::DATE[]))",
         {"days": list(days)},
     )
-    for name in ("staged_builds", "staged_jobs", "changes"):
+    connection.execute(f"""
+        DELETE FROM staged_builds
+        WHERE NOT ({IS_UNFINISHED}) AND build_id NOT IN (SELECT build_id FROM changed_builds)
+    """)
+    for name in ("staged_jobs", "changes", "changed_builds"):
         connection.execute(
-            f"DELETE FROM {name} WHERE build_id NOT IN (SELECT build_id FROM changed_builds)"
+            f"DELETE FROM {name} WHERE build_id NOT IN (SELECT build_id FROM staged_builds)"
         )
 
 

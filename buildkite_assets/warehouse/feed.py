@@ -7,17 +7,17 @@ import duckdb
 import pyarrow as pa
 
 from buildkite_assets.tables import BUILD_CHANGES, LATE_CHANGES
-from buildkite_assets.warehouse.compare import find_changes, keep_changed, log_changes
+from buildkite_assets.warehouse.compare import (
+    IS_UNFINISHED,
+    find_changes,
+    keep_current,
+    log_changes,
+)
 from buildkite_assets.warehouse.merge import merge_staged, stage_builds
 from buildkite_assets.warehouse.staging import Staging
 
 OVERLAP = timedelta(seconds=120)
 """How much earlier than a response's date a read point lies: server clocks differ a little."""
-
-OPEN_STATES = ("creating", "scheduled", "running", "failing", "canceling")
-"""The states of unfinished builds that Buildkite can list; `waiting` it cannot."""
-
-_FINAL_STATES = ("passed", "failed", "canceled", "blocked", "skipped", "not_run")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,11 @@ class FeedRead:
 
 @dataclass(frozen=True)
 class TouchedDay:
-    """A day whose builds a feed changed, with what it holds now of all organizations."""
+    """A day of which a feed merged builds, with what it holds now of all organizations.
+
+    `changed` counts the builds that are new, changed or gone. It is 0 where the feed found only
+    that unfinished builds still go on.
+    """
 
     day: date
     changed: int
@@ -105,21 +109,16 @@ def open_builds(
     Their pipeline's present slug counts, where the pipeline is known.
     """
     rows = connection.execute(
-        """
+        f"""
         SELECT
             build_id::VARCHAR, pipeline_id::VARCHAR, coalesce(pipelines.slug, pipeline_slug),
             number, builds.created_at::DATE
         FROM builds LEFT JOIN pipelines USING (pipeline_id)
         WHERE builds.organization_id = $organization_id AND builds.absent_since IS NULL
           AND pipelines.absent_since IS NULL
-          AND (list_contains($open, state)
-               OR (finished_at IS NULL AND NOT list_contains($final, state)))
+          AND ({IS_UNFINISHED})
         """,
-        {
-            "organization_id": organization_id,
-            "open": list(OPEN_STATES),
-            "final": list(_FINAL_STATES),
-        },
+        {"organization_id": organization_id},
     ).fetchall()
     return {row[0]: OpenBuild(*row) for row in rows}
 
@@ -133,6 +132,7 @@ def merge_feed(
 ) -> list[TouchedDay]:
     """Merge what a feed read, log each change, and move the read point.
 
+    Unfinished builds are merged even if they have not changed, so that their `synced_at` moves on.
     Builds of days that are not known are left out: those days are yet to be read in full.
 
     Args:
@@ -147,7 +147,7 @@ def merge_feed(
     """
     stage_builds(connection, read.organization_id, [builds], [jobs])
     find_changes(connection)
-    keep_changed(connection, _days_to_follow(connection, read.organization_id))
+    keep_current(connection, _days_to_follow(connection, read.organization_id))
     _mark_gone(connection, read.gone, read.finished_at)
     log_changes(connection, BUILD_CHANGES, read.organization_id, read.finished_at)
     merge_staged(connection, rejected)
@@ -246,7 +246,15 @@ def _mark_gone(
 
 def _touched_days(connection: duckdb.DuckDBPyConnection) -> list[TouchedDay]:
     rows = connection.execute("""
-        WITH touched AS (SELECT day, count(*) AS changed FROM changed_builds GROUP BY day)
+        WITH touched AS (
+            SELECT day, count(*) FILTER (is_changed) AS changed
+            FROM (
+                SELECT day, true AS is_changed FROM changed_builds
+                UNION ALL
+                SELECT created_at::DATE, false FROM staged_builds
+            )
+            GROUP BY day
+        )
         SELECT
             day,
             changed,
