@@ -269,8 +269,8 @@ def test_a_block_before_all_work_counts_from_the_builds_creation(history: Histor
     assert one(history, "block_waits", "blocked_seconds") == 300
 
 
-def test_an_open_block_counts_until_buildkite_last_told_of_it(history: History) -> None:
-    """Work ended 10:10, last told at 11:10; the state so far is passed, yet it is blocked.
+def test_a_block_that_nobody_has_lifted_has_an_instant_and_no_length(history: History) -> None:
+    """Work ended 10:10; the state so far is passed, yet it is blocked.
 
     While a job still runs beside it, the build does not stand still.
     """
@@ -282,11 +282,25 @@ def test_an_open_block_counts_until_buildkite_last_told_of_it(history: History) 
         if is_busy:
             history.job(build, "b", "10:00", "10:00", None, "running")
     history.derive("build_runs")
-    assert history.rows("block_waits", "is_open", "blocked_seconds") == [(True, 3_600), (True, 0)]
+    assert history.rows("block_waits", "is_open", "waited_from", "blocked_seconds") == [
+        (True, at("10:10").replace(tzinfo=None), None),
+        (True, None, None),
+    ]
     assert history.rows("build_runs", "outcome", "is_blocked", "blocked_seconds") == [
-        ("passed", True, 3_600),
+        ("passed", True, 0),
         ("passed", True, 0),
     ]
+
+
+def test_of_two_blocks_in_one_gap_only_the_lifted_one_counts(history: History) -> None:
+    """Work ended 10:10; one block was lifted at 10:20, the other still stands."""
+    build = history.build(history.pipeline(), "10:00", blocked=True, synced_at="11:10")
+    history.job(build, "a", "10:00", "10:00", "10:10")
+    history.job(build, "a?", state="unblocked", type="manual", unblocked_at="10:20")
+    history.job(build, "b?", state="blocked", type="manual")
+    history.derive("build_runs")
+    assert history.rows("block_waits", "blocked_seconds") == [600, None]
+    assert history.rows("build_runs", "blocked_seconds") == [600]
 
 
 def test_a_block_that_nobody_met_has_no_wait(history: History) -> None:

@@ -2,9 +2,9 @@
 One row per block step of a build, and how long the build stood still for it.
 
 A build stands still from the end of the work before the block (its creation, if there is none)
-until someone lifts the block, or, while it is open, until Buildkite last told of the build. A
-block that other work of the build hides costs nothing. Two blocks lifted in one gap both count
-from its begin: sum them as `build_runs` does, the longest of each gap.
+until someone lifts the block. A block that still stands has no length yet: `open_builds` says how
+long it has lasted so far. A block that other work of the build hides costs nothing. Two blocks
+lifted in one gap both count from its begin: sum them as `build_runs` does, the longest of each gap.
 
 Key: job_id
 Recomputed: by day
@@ -21,8 +21,9 @@ Columns:
   is_open          BOOLEAN    Whether the build still stands at it.
   unblocked_by_id  UUID       The user who lifted it.
   unblocked_at     TIMESTAMP  When it was lifted.
-  waited_from      TIMESTAMP  When the work before it had ended; NULL if nobody met the block yet.
-  blocked_seconds  DOUBLE     How long the build stood still; NULL if nobody met the block yet.
+  waited_from      TIMESTAMP  When the work before it had ended; NULL if the build has not stopped at
+                              it.
+  blocked_seconds  DOUBLE     How long the build stood still until it was lifted; NULL if it was not.
 */
 WITH blocks AS (
     SELECT
@@ -70,11 +71,10 @@ SELECT
     unblocked_by_id,
     unblocked_at,
     CASE
-        WHEN waited_to IS NULL THEN NULL
-        WHEN is_open AND working.build_id IS NOT NULL THEN waited_to
+        WHEN waited_to IS NULL OR (is_open AND working.build_id IS NOT NULL) THEN NULL
         ELSE least(waited_to, coalesce(periods.ended_at, created_at))
     END AS waited_from,
-    epoch(waited_to - waited_from) AS blocked_seconds
+    epoch(unblocked_at - waited_from) AS blocked_seconds
 FROM blocks
 ASOF LEFT JOIN periods ON periods.build_id = blocks.build_id AND periods.began_at < waited_to
 LEFT JOIN working ON working.build_id = blocks.build_id

@@ -45,7 +45,8 @@ Columns:
   elapsed_seconds                DOUBLE     From its latest start to its end.
   active_seconds                 DOUBLE     During which a job waited for an agent or ran, so far;
                                             NULL where none has run.
-  blocked_seconds                DOUBLE     During which it stood still for blocks, so far.
+  blocked_seconds                DOUBLE     During which it stood still for blocks that were
+                                            lifted.
   time_to_first_failure_seconds  DOUBLE     Of a failed build: from creation until it was failing.
   agent_seconds                  DOUBLE     That agents ran its jobs, all attempts, so far.
   wasted_agent_seconds           DOUBLE     Those of attempts that were retried or canceled, and all
