@@ -24,7 +24,7 @@ def _token_lasts(evidence: ApiEvidence) -> Finding:
         if token.body.created_at is None:
             raise NotEvaluatedError("Buildkite does not tell when this token expires.")
         return Finding(passed=True, description="The token does not expire.")
-    left = expires_at - token.at
+    left = max(expires_at - token.at, timedelta())
     return Finding(
         passed=left >= LEAST_LIFE,
         description=f"The token expires in {left.days} days, on {expires_at:%Y-%m-%d}.",

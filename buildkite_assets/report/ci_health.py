@@ -323,9 +323,12 @@ def _main_red(connection: Connection) -> Headline:
     [(seconds, times, still_red, verdicts)] = connection.execute("""
         SELECT
             coalesce(
-                sum(epoch(
-                    least(red_at + to_seconds(red_seconds), last_day + INTERVAL 1 DAY)
-                    - greatest(red_at, first_day)
+                sum(greatest(
+                    epoch(
+                        least(red_at + to_seconds(red_seconds), last_day + INTERVAL 1 DAY)
+                        - greatest(red_at, first_day)
+                    ),
+                    0
                 )),
                 0
             ),

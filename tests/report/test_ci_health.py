@@ -1,9 +1,11 @@
 """The figures and tables of CI health, over the sandbox's month."""
 
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from buildkite_assets.report import ci_health
@@ -93,6 +95,25 @@ def test_red_time_counts_only_within_the_days(month: Connection) -> None:
     told = {each.name: each for each in ci_health.headlines(month)}
     assert told["Main red"].value == "1 d 0 h"
     assert told["Main red"].basis.startswith("in 1 incident, 0 of them still open")
+
+
+def test_red_time_that_is_known_only_before_the_days_is_not_negative(
+    month_file: Path, tmp_path: Path
+) -> None:
+    """Main of api has been red since the 25th of October, known to the 26th."""
+    path = tmp_path / "w.duckdb"
+    shutil.copyfile(month_file, path)
+    with duckdb.connect(path) as connection:
+        connection.execute("""
+            UPDATE branch_incidents
+            SET red_at = '2025-10-25', green_at = NULL, is_open = true, red_seconds = 86400
+            WHERE pipeline_slug = 'api'
+        """)
+    with opened(settings_of(path)) as connection:
+        [api] = [each for each in known_pipelines(connection) if each.label == "api"]
+        narrow(connection, Scope(date(2025, 11, 7), date(2025, 11, 20), api))
+        told = {each.name: each for each in ci_health.headlines(connection)}
+    assert told["Main red"].value == "0 s"
 
 
 @each_listing
