@@ -77,6 +77,39 @@ def test_what_follows_a_late_change_and_in_which_order(tmp_path: Path) -> None:
         assert follower.tick() == {}
 
 
+def test_days_with_open_builds_follow_every_feed_and_quiet_days_none(tmp_path: Path) -> None:
+    sandbox, clock = empty_sandbox()
+    acme = sandbox.organization("acme")
+    for state, n in (("running", 5), ("passed", 2)):
+        acme.create_build("web", state=state, created_at=clock() - timedelta(days=n))
+    with serve(sandbox) as server, dg.DagsterInstance.ephemeral() as instance:
+        settings = environment(server, tmp_path / "w.duckdb")
+        settings["BUILDKITE_START_DATE"] = DAYS[-1].isoformat()
+        session = Session(Settings.from_environment(settings))
+        follower = Follower(definitions(session), instance)
+        run_catalog(session, instance)
+        run_builds(session, instance, DAYS[5], DAYS[2], full=False)
+        run_changes(session, instance)
+        run_derived(session, instance)
+        assert follower.tick() == {}
+        for _ in range(2):
+            clock.move(minutes=15)
+            run_changes(session, instance)
+            asked = follower.tick()
+            assert asked.keys() - {None} == {f"{DAYS[5]}"}
+            assert follower.tick()[None] >= {"open_builds", "queue_backlog", "queue_hourly"}
+            assert follower.tick() == {}
+
+        acme.cancel_build(acme.builds[0])
+        clock.move(minutes=15)
+        run_changes(session, instance)
+        while follower.tick():
+            pass
+        clock.move(minutes=15)
+        run_changes(session, instance)
+        assert follower.tick() == {}
+
+
 def test_a_change_that_comes_while_another_is_followed_is_not_forgotten(tmp_path: Path) -> None:
     """Between the tick that asks for a day and the next one, the day changes again."""
     sandbox, clock = empty_sandbox()
