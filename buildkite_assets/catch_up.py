@@ -50,7 +50,8 @@ DERIVED_JOBS = [
     minimum_interval_seconds=3600,
     description=(
         "Every hour: recompute the derived tables that lag, whatever the reason: another catalog, "
-        "rules or SQL, a run that failed, or a change that came before `derive` was switched on. "
+        "rules or SQL, a run that failed, a change that came before `derive` was switched on, or a "
+        "feed that changed no build, after which `open_builds` and the like are measured again. "
         "Days come first, what looks across them an hour later. Costs no requests, and the CPU of "
         "what is recomputed."
     ),

@@ -8,7 +8,7 @@ import dagster as dg
 from buildkite_assets.catch_up import catch_up
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
-from buildkite_assets.runs import run_access, run_builds, run_catalog
+from buildkite_assets.runs import run_access, run_builds, run_catalog, run_changes
 from buildkite_assets.sandbox import serve
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -74,6 +74,16 @@ def test_what_lags_is_asked_for_until_nothing_does(tmp_path: Path) -> None:
         assert "Nothing lags" in tick(session, instance)[1]
         with connect(session.settings.warehouse) as connection:
             assert lags(connection, derived_tables(), session.parameters) == []
+
+        # A feed that finds nothing leaves all but what takes the time from feeds.
+        clock.move(minutes=15)
+        run_changes(session, instance)
+        [whole], _ = tick(session, instance)
+        asked_for = {key.path[-1] for key in whole.asset_selection or []}
+        assert asked_for >= {"open_builds", "queue_backlog"}
+        assert asked_for.isdisjoint({"queue_hourly", "flaky_steps", "pipeline_weekly"})
+        execute(session, instance, whole)
+        assert "Nothing lags" in tick(session, instance)[1]
 
         # A new pipeline changes no build, so that `derive` would ask for nothing.
         acme.add_pipeline("api")

@@ -58,7 +58,8 @@ def _synced_lately(evidence: Evidence) -> Finding:
 
 
 def _hours(age: timedelta) -> float:
-    return round(age / timedelta(hours=1), 1)
+    """The age in hours; 0 where Buildkite's clock is ahead of this machine's."""
+    return max(round(age / timedelta(hours=1), 1), 0.0)
 
 
 def _table(rows: list[tuple[str, datetime | None, datetime | None]]) -> str:

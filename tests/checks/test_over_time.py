@@ -142,6 +142,31 @@ def test_a_day_lags_since_its_builds_changed_and_what_is_made_of_it_too(derived:
         assert metadata(result).get("days") == days
 
 
+def test_only_what_takes_the_time_from_feeds_lags_since_a_feed(derived: History) -> None:
+    """Made at noon; 100 hours later a feed found nothing, 200 hours later a build changed."""
+    derived.derive("open_builds")
+    made_at(derived, NOON)
+    feed(derived, hours(100))
+    assert caught_up(derived, "open_builds", hours(100.9)).passed
+    late = caught_up(derived, "open_builds", hours(101.1))
+    assert not late.passed
+    assert metadata(late)["lags_since"] == hours(100).timestamp()
+    assert metadata(caught_up(derived, "pipeline_daily", hours(1000)))["lagging"] == 0
+
+    derived.connection.execute("UPDATE builds SET synced_at = ?", [hours(200).replace(tzinfo=None)])
+    assert caught_up(derived, "pipeline_daily", hours(200.9)).passed
+
+
+def test_an_age_is_never_negative_where_buildkites_clock_is_ahead(history: History) -> None:
+    read_days(history, DAY, DAY, early=True)
+    history.build(history.pipeline(), "11:59")
+    result = evaluate(history, "synced_lately", now=hours(-0.5))
+    assert result.passed
+    assert "ended 0.0 hours ago" in (result.description or "")
+    assert metadata(result)["last_sync_age_hours"] == 0
+    assert metadata(result)["newest_build_age_hours"] == 0
+
+
 def test_a_day_that_goes_on_changing_lags_since_its_first_change(derived: History) -> None:
     next_day = DAY + timedelta(days=1)
     derived.build(None, f"{DAY} 11:00", synced_at=f"{next_day} 00:00")
