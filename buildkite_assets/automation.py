@@ -21,6 +21,9 @@ NIGHTLY_CHECKS_JOB = "nightly_checks_job"
 SETTLE_AGES_DAYS = [2, 7, 30]
 """When a day is read again in full: after most retries, after long blocks, before it is gone."""
 
+SETTLE = {"ops": {"build_changes": {"config": {"settle_ages_days": SETTLE_AGES_DAYS}}}}
+"""The configuration of a change feed that then settles the days that are due."""
+
 Condition = dg.AutomationCondition[dg.AssetKey]
 
 _LOOK_BACK = timedelta(days=7)
@@ -84,11 +87,12 @@ SCHEDULES: list[dg.ScheduleDefinition] = [
         job_name=CHANGES_JOB,
         cron_schedule="30 2 * * *",
         execution_timezone="UTC",
-        run_config={"ops": {"build_changes": {"config": {"settle_ages_days": SETTLE_AGES_DAYS}}}},
+        run_config=SETTLE,
         description=(
-            "Every night: a change feed, then the days that are 2, 7 and 30 days old again "
-            "in full. Costs what a feed does and about one request per 100 builds of those "
-            "days; what the feed missed goes to late_changes, what vanished is marked."
+            "Every night: a change feed, then the days that have become 2, 7 or 30 days old since "
+            "they were last read, again in full. Costs what a feed does and about one request per "
+            "100 builds of those days: three days a night. What the feed missed goes to "
+            "late_changes, what vanished is marked. A sync from the command line does the same."
         ),
     ),
     dg.ScheduleDefinition(

@@ -105,7 +105,7 @@ Published to {path}
 @click.option("--to", "last", type=_DAY, help="Last UTC day; the default is today.")
 @click.option("--full", is_flag=True, help="Read days again although they are known.")
 def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
-    """Bring the warehouse up to date."""
+    """Bring the warehouse up to date; read days that became 2, 7 or 30 days old again in full."""
     console = Console()
     with one_line_errors():
         session = Session(Settings.from_environment())
@@ -199,7 +199,7 @@ def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
             console.print(f"Reading builds from {days[0]} to {days[-1]} …")
             with _held_back(blocked), progress_line(console, session.progress):
                 run_builds(session, instance, days[0], days[-1], full=full)
-        console.print("Following changes of the days that are known …")
+        console.print("Following changes, and settling the days that are due …")
         with _held_back(blocked):
             run_changes(session, instance)
         if blocked:

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from buildkite_assets.assets.failures import ExpectedFailure
 from buildkite_assets.assets.specs import asset_key
-from buildkite_assets.automation import CHANGES_JOB
+from buildkite_assets.automation import CHANGES_JOB, SETTLE
 from buildkite_assets.catch_up import BY_DAY_JOB, WHOLE_JOB
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
@@ -167,13 +167,13 @@ def run_report(session: Session, instance: dg.DagsterInstance) -> None:
 
 
 def run_changes(session: Session, instance: dg.DagsterInstance) -> None:
-    """Bring every known day up to date.
+    """Bring every known day up to date, then read those that are due for settling again in full.
 
     Raises:
         BuildkiteError: Buildkite failed.
         WarehouseError: the warehouse failed.
     """
-    _run(session, instance, CHANGES_JOB, {}, {})
+    _run(session, instance, CHANGES_JOB, {}, SETTLE)
 
 
 def _run(  # noqa: PLR0913, PLR0917 - what a run is made of

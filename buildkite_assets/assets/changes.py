@@ -1,7 +1,6 @@
 """The change feed, which keeps every known day current, and the settling reads that verify it."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from pydantic import Field
@@ -20,7 +19,8 @@ from buildkite_assets.changes import Feed, read_changes
 from buildkite_assets.days import open_sources, read_days
 from buildkite_assets.session import Session
 from buildkite_assets.tables import BUILD_CHANGES, LATE_CHANGES, ORGANIZATIONS
-from buildkite_assets.warehouse.ledger import start_date
+from buildkite_assets.warehouse.coverage import days_to_settle
+from buildkite_assets.warehouse.ledger import listed_organizations
 
 _GROUP = "builds"
 
@@ -29,7 +29,8 @@ class ChangesConfig(dg.Config):
     """What to do after the feed."""
 
     settle_ages_days: list[int] = Field(default_factory=list)
-    """Ages of days to read again in full after the feed; differences go to `late_changes`."""
+    """Ages at which days are read again in full after the feed, once for each age that they have
+    reached; differences go to `late_changes`."""
 
 
 @dg.multi_asset(
@@ -91,12 +92,19 @@ def follow_changes(
 def _settle(
     context: dg.AssetExecutionContext, client: Client, session: Session, ages_days: list[int]
 ) -> None:
-    """Read old days again in full: what differs should have been in a feed."""
+    """Read the days that are due again in full: what differs should have been in a feed."""
     warehouse = session.warehouse
-    today = datetime.now(UTC).date()
     with warehouse.transaction() as connection:
-        first = start_date(connection) or today
-    days = sorted(day for age in ages_days if (day := today - timedelta(days=age)) >= first)
+        days = sorted(
+            {
+                day
+                for organization in listed_organizations(connection, session.settings.organizations)
+                for day in days_to_settle(connection, organization.id, ages_days)
+            }
+        )
+    if not days:
+        return
+    context.log.info("Settling %d days, from %s to %s.", len(days), days[0], days[-1])
     sources = open_sources(client, session)
     warn_of_missing_scope(context, sources)
     session.progress.expect_days(len(days))

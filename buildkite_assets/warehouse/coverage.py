@@ -1,5 +1,6 @@
 """Which days are known, as far as syncs have come."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -64,6 +65,34 @@ def unsettled_days(
     covered = covered_days(connection, organization_id)
     first = min([day for day in (start_date(connection), *covered[:1]) if day], default=today)
     return sorted(still_open | set(days_between(first, today)) - set(covered))
+
+
+def days_to_settle(
+    connection: duckdb.DuckDBPyConnection, organization_id: str, ages_days: Sequence[int]
+) -> list[date]:
+    """The covered days that reached one of these ages since they were last read in full.
+
+    The clock is the organization's latest feed. Days that only feeds brought were never read.
+    """
+    rows = connection.execute(
+        """
+        SELECT DISTINCT day
+        FROM (SELECT unnest($days::DATE[]) AS day)
+        CROSS JOIN (SELECT unnest($ages_days::INTEGER[]) AS age_days)
+        LEFT JOIN (FROM sync_days WHERE organization_id = $organization_id) USING (day)
+        WHERE day + to_days(age_days) <= (
+                SELECT max(started_at) FROM sync_feeds WHERE organization_id = $organization_id
+            )
+            AND coalesce(read_at < day + to_days(age_days), true)
+        ORDER BY day
+        """,
+        {
+            "days": covered_days(connection, organization_id),
+            "ages_days": list(ages_days),
+            "organization_id": organization_id,
+        },
+    ).fetchall()
+    return [day for (day,) in rows]
 
 
 def _fed_days(connection: duckdb.DuckDBPyConnection, organization_id: str) -> set[date]:

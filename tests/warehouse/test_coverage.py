@@ -1,10 +1,15 @@
 """Which days are known, and which are still to be settled."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
-from buildkite_assets.warehouse.coverage import covered_days, span, unsettled_days
+from buildkite_assets.warehouse.coverage import (
+    covered_days,
+    days_to_settle,
+    span,
+    unsettled_days,
+)
 from buildkite_assets.warehouse.feed import open_builds
 from tests.checks.evaluating import evaluate, feed, metadata, organization, read_days
 from tests.derived.history import DAY, ORGANIZATION, History, at
@@ -89,6 +94,49 @@ def test_unsettled_is_what_is_not_covered_or_has_an_open_build(history: History)
     history.build(None, f"{DAYS[1]} 10:00", "running", absent_since=f"{DAYS[2]} 10:00")
     history.build(None, f"{DAYS[1]} 10:00", "blocked")
     assert unsettled_days(history.connection, ID, DAYS[3]) == [DAYS[0], *DAYS[2:4]]
+
+
+@pytest.mark.parametrize(
+    ("fed", "read_again", "due"),
+    [
+        # Read when it was one day old; due at two, at seven, and never before.
+        ("2026-11-03 23:59", None, []),
+        ("2026-11-04 00:00", None, [DAYS[0]]),
+        ("2026-11-05 00:00", None, DAYS[:2]),
+        # Read again as soon as it was due: the next age counts.
+        ("2026-11-05 12:00", "2026-11-05 02:00", [DAYS[1]]),
+        ("2026-11-08 23:59", "2026-11-05 02:00", [DAYS[1]]),
+        ("2026-11-09 00:00", "2026-11-05 02:00", DAYS[:2]),
+        # Read a while after it was due, and late for the next: once for both.
+        ("2026-11-09 00:00", "2026-11-08 02:00", DAYS[:2]),
+        ("2026-11-20 00:00", "2026-11-09 00:00", [DAYS[1]]),
+        ("2027-01-01 00:00", "2026-12-02 00:00", [DAYS[1]]),
+    ],
+)
+def test_a_day_is_due_once_for_each_age_that_it_reached_since_it_was_read(
+    history: History, fed: str, read_again: str | None, due: list[date]
+) -> None:
+    """2 November is read again; 3 November, which was read on the 4th, is there beside it."""
+    if read_again:
+        history.connection.execute(
+            "UPDATE sync_days SET read_at = ? WHERE day = ?",
+            [at(read_again).replace(tzinfo=None), DAYS[0]],
+        )
+    feed(history, at(fed))
+    known = [DAYS[0], DAYS[1]]
+    assert [
+        day for day in days_to_settle(history.connection, ID, [2, 7, 30]) if day in known
+    ] == due
+
+
+def test_a_day_that_only_feeds_brought_is_due_as_well(history: History) -> None:
+    feed(history, noon(3))
+    feed(history, noon(6))
+    assert days_to_settle(history.connection, ID, [2]) == [*DAYS[:2], DAYS[4]]
+
+
+def test_nothing_is_due_before_the_first_feed(history: History) -> None:
+    assert days_to_settle(history.connection, ID, [2]) == []
 
 
 # Whether a build is open without an end, and with one.
