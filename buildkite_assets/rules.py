@@ -21,6 +21,11 @@ pipeline = "deploy-*"
 step = "ship"                     # default: every job
 branch = "main"                   # default: every branch
 
+[[infrastructure]]                # failures by exit status that are the machine's, not the code's
+exit_statuses = [125, 137]
+queue = "gpu-*"                   # default: every queue; patterns as of file names
+step = "docker-*"                 # default: every step
+
 [access]
 most_administrators = 5           # more of them are a finding
 dormant_days = 90                 # access that was not used for as long is a finding
@@ -46,6 +51,7 @@ _UNKNOWN_KEY = re.compile(r"unknown field `(?P<key>[^`]*)`")
 Weekday = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 TimeOfDay = Annotated[str, msgspec.Meta(pattern=_TIME_OF_DAY)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+ExitStatus = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 Hours = Annotated[int, msgspec.Meta(ge=1, le=24 * 366)]
 
 
@@ -93,6 +99,14 @@ class Deployment(_Rule, frozen=True):
     branch: Text = "*"
 
 
+class Infrastructure(_Rule, frozen=True):
+    """Which exit statuses say that the machine failed, not the code."""
+
+    exit_statuses: Annotated[tuple[ExitStatus, ...], msgspec.Meta(min_length=1)]
+    queue: Text = "*"
+    step: Text = "*"
+
+
 class Access(_Rule, frozen=True):
     """What findings of access go by."""
 
@@ -122,6 +136,7 @@ class Rules(_Rule, frozen=True):
     working_hours: WorkingHours = WorkingHours()
     prices: tuple[Price, ...] = ()
     deployments: tuple[Deployment, ...] = ()
+    infrastructure: tuple[Infrastructure, ...] = ()
     access: Access = Access()
     freshness_hours: FreshnessHours = FreshnessHours()
 
@@ -142,6 +157,7 @@ class Rules(_Rule, frozen=True):
             "holidays": list(self.working_hours.holidays),
             "prices": [msgspec.to_builtins(price) for price in self.prices],
             "deployments": [msgspec.to_builtins(rule) for rule in self.deployments],
+            "infrastructure": [msgspec.to_builtins(rule) for rule in self.infrastructure],
             "most_administrators": self.access.most_administrators,
             "dormant_days": self.access.dormant_days,
         }

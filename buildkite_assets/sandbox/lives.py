@@ -1,7 +1,7 @@
 """How a planned build goes: the operations on it, each with its instant, until it rests."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -66,6 +66,7 @@ _FLAKED = _Outcome("failed", 1, is_retried=True)
 _SOFT_FAILED = _Outcome("failed", 2, soft_failed=True)
 _AGENT_LOST = _Outcome("failed", -1, signal_reason="agent_stop", is_retried=True)
 _TIMED_OUT = _Outcome("timed_out", -1, signal="SIGKILL")
+_SOFT_TIMED_OUT = replace(_TIMED_OUT, soft_failed=True)
 
 
 class Life:
@@ -262,7 +263,9 @@ class Life:
             # Nothing else goes wrong here, so that the one long red stands out.
             return _FAILED if self.plan.is_red and step.key == "unit" else _PASSED
         if happens(self._roll, 0.005):
-            return _AGENT_LOST if happens(self._roll, 0.8) else _TIMED_OUT
+            if happens(self._roll, 0.8):
+                return _AGENT_LOST
+            return _SOFT_TIMED_OUT if step.soft_fail else _TIMED_OUT
         if step.key == SOFT_STEP:
             return _SOFT_FAILED if happens(self._roll, 0.35) else _PASSED
         if step.key == FLAKY_STEP and self.plan.pipeline == FLAKY_PIPELINE:

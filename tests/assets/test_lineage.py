@@ -37,7 +37,7 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[dg.AssetKey, dg.Asse
         ("pipeline_daily", "local_day", {"build_runs.created_at"}),
         # the present slug, else the one when read
         ("build_runs", "pipeline_slug", {"pipelines.slug", "builds.pipeline_slug"}),
-        ("build_runs", "agent_seconds", {"job_runs.run_seconds"}),
+        ("build_runs", "agent_seconds", {"job_runs.agent_seconds"}),
         ("build_runs", "active_seconds", {"build_active_periods.seconds"}),
         # Present and history of team members are one asset.
         ("pipeline_access_usage", "access_level", {"effective_pipeline_access.access_level"}),

@@ -1,6 +1,7 @@
 """Tables that look across days: worked examples, and models that replay the history."""
 
 from datetime import date, datetime
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from buildkite_assets.rules import Rules, WorkingHours
 
-from .history import History, at, plus
+from .history import ORGANIZATION, History, at, plus
 
 OTHER = UUID(int=2)
 BERLIN = Rules(time_zone="Europe/Berlin", working_hours=WorkingHours(holidays=(date(2026, 11, 4),)))
@@ -258,6 +259,55 @@ def test_a_step_is_flaky_by_its_retries_and_by_other_builds_of_its_commit() -> N
     assert history.rows("flaky_steps", *columns) == [(1, 3, pytest.approx(1 / 3), 2)]
 
 
+def test_what_counts_as_a_code_failure_is_the_first_attempt_timeouts_included() -> None:
+    """Six jobs: five were retried until they passed, one failed and was not retried.
+
+    First attempts: timed out, failed (the retry was lost), failed, lost (the retry failed), expired
+    and failed. Four are code failures, three of them retried. In three jobs the retry of a code
+    failure passed.
+    """
+    history = History()
+    pipeline = history.pipeline()
+
+    def chain(*attempts: tuple[str, int | None]) -> None:
+        build = history.build(pipeline, "10:00")
+        jobs = [
+            history.job(build, "t", "10:00", "10:00", "10:01", state, exit_status=exit_status)
+            for state, exit_status in attempts
+        ]
+        for earlier, later in pairwise(jobs):
+            history.retry(earlier, later)
+
+    passed, failed, lost = ("passed", 0), ("failed", 1), ("failed", -1)
+    chain(("timed_out", -1), passed)
+    chain(failed, lost, passed)
+    chain(failed, passed)
+    chain(lost, failed, passed)
+    chain(("expired", None), passed)
+    chain(failed)
+    history.derive("flaky_steps")
+    assert history.rows("job_retry_chains", "is_flaky", "is_infra", "first_failure_class") == [
+        (True, False, "timeout"),
+        (False, True, "code"),
+        (True, False, "code"),
+        (True, True, "infra"),
+        (False, True, "expired"),
+        (False, False, "code"),
+    ]
+    columns = ["jobs", "retry_flaky_jobs", "code_failures", "retry_coverage"]
+    assert history.rows("flaky_steps", *columns) == [(6, 3, 4, 0.75)]
+
+
+def test_a_timeout_is_flaky_when_another_build_of_the_commit_passed() -> None:
+    history = History()
+    pipeline = history.pipeline()
+    for state in ("timed_out", "passed"):
+        build = history.build(pipeline, "10:00", commit="c")
+        history.job(build, "t", "10:00", "10:00", "10:01", state)
+    history.derive("flaky_steps")
+    assert history.rows("flaky_steps", "same_commit_flaky_jobs", "code_failures") == [(1, 1)]
+
+
 def test_a_commit_is_not_known_where_it_is_called_head_and_another_jobs_pass_is_no_signal() -> None:
     history = History()
     pipeline = history.pipeline()
@@ -290,6 +340,58 @@ def test_a_step_recovers_when_it_was_not_flaky_for_seven_days(
     history.retry(first, history.job(build, "e2e", created, created, plus(created, minutes=1)))
     history.derive("flaky_steps")
     assert history.rows("flaky_steps", "is_recovered") == ([is_recovered] if is_listed else [])
+
+
+# soft_failing_steps
+
+
+def test_steps_that_fail_softly_are_listed_and_those_that_always_do_are_marked() -> None:
+    """`audit`: three jobs, two failed softly, one of them by a timeout, after one retry.
+
+    `nightly` always fails softly, for 2 min each; `unit` fails hard, so it is not listed.
+    """
+    history = History()
+    pipeline = history.pipeline()
+
+    def job(build: UUID, step: str, state: str, **columns: bool) -> UUID:
+        return history.job(build, step, "10:00", "10:00", "10:02", state, **columns)
+
+    for n in range(3):
+        build = history.build(pipeline, "10:00")
+        if n == 0:
+            first = job(build, "audit", "failed", soft_failed=True)
+            history.retry(first, job(build, "audit", "passed"))
+        else:
+            job(build, "audit", ("failed", "timed_out")[n - 1], soft_failed=True)
+        job(build, "nightly", "timed_out", soft_failed=True)
+        job(build, "unit", "failed", soft_failed=False)
+    history.derive("soft_failing_steps")
+    columns = ["step", "jobs", "soft_failed_jobs", "timed_out_jobs", "soft_fail_rate"]
+    assert history.rows("soft_failing_steps", *columns) == [
+        ("audit", 3, 2, 1, pytest.approx(2 / 3)),
+        ("nightly", 3, 3, 3, 1),
+    ]
+    end = at("10:02").replace(tzinfo=None)
+    columns = ["is_always_soft_failed", "last_soft_failed_at", "last_passed_at", "agent_minutes"]
+    assert history.rows("soft_failing_steps", *columns) == [
+        (False, end, end, 4),
+        (True, end, None, 6),
+    ]
+
+
+def test_soft_failures_count_for_thirty_days_of_their_organization() -> None:
+    """The newest build is of 30 November: a job of 31 October is too old, of the other not."""
+    history = History()
+    for organization_id in (ORGANIZATION, UUID(int=2)):
+        for created in ("2026-10-31 10:00", "2026-11-30 10:00")[: organization_id.int % 2 + 1]:
+            build = history.build(None, created, organization_id=organization_id)
+            history.job(build, "t", created, created, plus(created, minutes=1), "failed",
+                        soft_failed=True, organization_id=organization_id)  # fmt: skip
+    history.derive("soft_failing_steps")
+    assert history.rows("soft_failing_steps", "window_from", "window_to", "jobs") == [
+        (date(2026, 11, 1), date(2026, 11, 30), 1),
+        (date(2026, 10, 2), date(2026, 10, 31), 1),
+    ]
 
 
 # step_failures

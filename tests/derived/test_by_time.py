@@ -49,19 +49,20 @@ def test_without_a_verdict_rates_and_percentiles_are_null_not_zero() -> None:
 
 
 def test_time_to_green_stands_on_passed_builds_and_time_to_signal_on_verdicts() -> None:
-    """Passed after 1, 2, 3 and 5 min, failed (failing after 4) after 10; agents run half of it.
+    """Passed after 1, 2, 3 and 5 min, failed after 10, its job too; agents run half of it.
 
     Green: median (2+3)/2 = 2.5 min; p75 at place 0.75*3 = 2.25: 3 + 0.25*2 = 3.5 min; p90 at 2.7:
     4.4 min; p95 at 2.85: 4.7 min. Signal: median of 1, 2, 3, 5, 10 is 3 min, p90 at place 3.6 is
-    5 + 0.6*5 = 8 min. A failed build that does not tell when it ended is a verdict, but no signal.
+    5 + 0.6*5 = 8 min. A failed build that does not tell when it ended is a verdict, but no signal,
+    and without a failed job it tells no first failure.
     """
     history = History()
     pipeline = history.pipeline()
     for minutes in (1, 2, 3, 5, 10):
         end = f"10:{minutes:02}"
-        failing = {"state": "failed", "failing_at": "10:04"} if minutes == 10 else {}
-        build = history.build(pipeline, "10:00", finished_at=end, **failing)
-        history.job(build, "t", "10:00", plus("10:00", minutes=minutes / 2), end)
+        state = "failed" if minutes == 10 else "passed"
+        build = history.build(pipeline, "10:00", state, finished_at=end)
+        history.job(build, "t", "10:00", plus("10:00", minutes=minutes / 2), end, state)
     history.derive("pipeline_daily")
     names = [f"green_p{p}_seconds" for p in (50, 75, 90, 95)]
     assert history.rows("pipeline_daily", "green_builds", *names) == [
@@ -72,7 +73,7 @@ def test_time_to_green_stands_on_passed_builds_and_time_to_signal_on_verdicts() 
     columns = ["verdicts", "signal_builds", "signal_p50_seconds", "signal_p90_seconds"]
     assert history.rows("pipeline_daily", *columns) == [approx(6, 5, 180.0, 480.0)]
     columns = ["failed_builds", "first_failures", "first_failure_p50_seconds"]
-    assert history.rows("pipeline_daily", *columns) == [approx(2, 1, 240.0)]
+    assert history.rows("pipeline_daily", *columns) == [approx(2, 1, 600.0)]
     assert history.rows("pipeline_daily", "agent_hours") == [pytest.approx(10.5 / 60)]
 
 

@@ -17,15 +17,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildkite_assets.rules import Rules
+from buildkite_assets.rules import Infrastructure, Rules
 
 from .history import History, at, plus
 
 BEGIN = "2026-10-23 12:00"
 PIPELINE = "web"
 FAILURES = {"code": ("failed", 1), "lost": ("failed", -1), "soft": ("failed", 1),
-            "timeout": ("timed_out", -1)}  # fmt: skip
-CLASSES = {"code": "code", "soft": "code", "lost": "infra", "timeout": "timeout"}
+            "timeout": ("timed_out", -1), "soft timeout": ("timed_out", -1),
+            "docker": ("failed", 125)}  # fmt: skip
+CLASSES = {"code": "code", "soft": "code", "lost": "infra", "timeout": "timeout",
+           "soft timeout": "timeout", "docker": "infra"}  # fmt: skip
+SOFT = {"soft", "soft timeout"}
+OF_CODE = {"code", "timeout", *SOFT}
+OF_INFRASTRUCTURE = {"lost", "docker"}
 
 
 @dataclass
@@ -107,7 +112,7 @@ def store(history: History, builds: list[Build]) -> None:
                 job.ids.append(
                     history.job(
                         build_id, job.step, runnable, started, plus(started, seconds=attempt.run),
-                        state, exit_status=exit_status, soft_failed=attempt.kind == "soft",
+                        state, exit_status=exit_status, soft_failed=attempt.kind in SOFT,
                     )
                 )  # fmt: skip
             for earlier, later in pairwise(job.ids):
@@ -143,11 +148,12 @@ def quantile(values: Iterable[float], p: float) -> Any:  # noqa: ANN401 - a numb
 @settings(max_examples=15, deadline=None)
 @given(HISTORIES, ZONES)
 def test_what_is_counted_is_what_counting_gives(builds: list[Build], zone: str) -> None:
-    history = History(Rules(time_zone=zone))
+    rules = Rules(time_zone=zone, infrastructure=(Infrastructure((125,)),))
+    history = History(rules)
     store(history, builds)
     history.derive(
         "job_retry_chains", "pipeline_daily", "pipeline_weekly", "step_daily", "step_failures",
-        "flaky_steps", "dora_weekly",
+        "flaky_steps", "soft_failing_steps", "dora_weekly",
     )  # fmt: skip
     local = ZoneInfo(zone)
 
@@ -165,6 +171,7 @@ def test_what_is_counted_is_what_counting_gives(builds: list[Build], zone: str) 
     check_steps(history, builds, local_day)
     check_failures(history, builds, week)
     check_flaky(history, builds)
+    check_soft(history, builds)
     check_deployments(history, builds, week)
 
 
@@ -187,7 +194,7 @@ def is_wasted(build: Build, job: Job, n: int) -> bool:
 
 def is_flaky(job: Job) -> bool:
     return any(
-        earlier.kind in {"code", "soft", "timeout"} and later.kind == "passed"
+        earlier.kind in OF_CODE and later.kind == "passed"
         for earlier, later in pairwise(job.attempts)
     )
 
@@ -197,7 +204,7 @@ def check_chains(history: History, builds: list[Build]) -> None:
     assert history.rows("job_retry_chains", *columns, "is_infra", "agent_seconds") == [
         (
             job.ids[0], len(job.attempts), job.attempts[0].outcome, job.attempts[-1].outcome,
-            is_flaky(job), any(attempt.kind == "lost" for attempt in job.attempts),
+            is_flaky(job), any(attempt.kind in OF_INFRASTRUCTURE for attempt in job.attempts),
             sum(attempt.run for attempt in job.attempts),
         )
         for build in builds for job in build.jobs
@@ -265,7 +272,7 @@ def check_steps(
             len(group),
             len(last),
             share(sum(attempt.kind == "passed" for attempt in last), len(last)),
-            share(sum(attempt.kind == "soft" for attempt in last), len(last)),
+            share(sum(attempt.kind in SOFT for attempt in last), len(last)),
             len(first),
             share(sum(len(job.attempts) > 1 for job in first), len(first)),
             quantile(finished, 0.5),
@@ -298,12 +305,12 @@ def check_failures(history: History, builds: list[Build], week: Callable[[dateti
         broken = {
             build.number for build, job, n in group
             if build.state == "failed" and n + 1 == len(job.attempts)
-            and job.attempts[n].kind != "soft"
+            and job.attempts[n].kind not in SOFT
         }  # fmt: skip
         retries = [job.attempts[n + 1].outcome for _, job, n in group if n + 1 < len(job.attempts)]
         verdicts = [outcome for outcome in retries if outcome != "canceled"]
         return (
-            len(group), kinds.count("soft"), len(broken), len(verdicts),
+            len(group), sum(kind in SOFT for kind in kinds), len(broken), len(verdicts),
             share(verdicts.count("passed"), len(verdicts)),
         )  # fmt: skip
 
@@ -333,14 +340,36 @@ def check_flaky(history: History, builds: list[Build]) -> None:
     for step, group in grouped(ended, lambda each: each[1].step).items():
         by_retry = [is_flaky(job) for _, job in group]
         by_commit = [
-            job.attempts[-1].kind in {"code", "soft", "timeout"} and (step, build.commit) in passed
+            job.attempts[-1].kind in OF_CODE and (step, build.commit) in passed
             for build, job in group
         ]
         both = [retry or commit for retry, commit in zip(by_retry, by_commit, strict=True)]
         if any(both):
-            expected.append((step, len(group), sum(both), sum(by_retry), sum(by_commit)))
+            by_code = [job for _, job in group if job.attempts[0].kind in OF_CODE]
+            covered = sum(len(job.attempts) > 1 for job in by_code)
+            expected.append((
+                step, len(group), sum(both), sum(by_retry), sum(by_commit),
+                len(by_code), share(covered, len(by_code)),
+            ))  # fmt: skip
     columns = ["step", "jobs", "flaky_jobs", "retry_flaky_jobs", "same_commit_flaky_jobs"]
-    assert history.rows("flaky_steps", *columns) == expected
+    assert history.rows("flaky_steps", *columns, "code_failures", "retry_coverage") == expected
+
+
+def check_soft(history: History, builds: list[Build]) -> None:
+    last = [
+        (job.step, job.attempts[-1]) for build in builds for job in build.jobs
+        if job.attempts[-1].kind != "canceled"
+    ]  # fmt: skip
+    expected = []
+    for step, group in grouped(last, lambda each: each[0]).items():
+        soft = [attempt for _, attempt in group if attempt.kind in SOFT]
+        timed_out = sum(attempt.kind == "soft timeout" for attempt in soft)
+        minutes = pytest.approx(sum(attempt.run for attempt in soft) / 60)
+        if soft:
+            expected.append((step, len(group), len(soft), timed_out, len(soft) == len(group),
+                             minutes))  # fmt: skip
+    columns = ["step", "jobs", "soft_failed_jobs", "timed_out_jobs", "is_always_soft_failed"]
+    assert history.rows("soft_failing_steps", *columns, "agent_minutes") == expected
 
 
 def check_deployments(

@@ -4,6 +4,8 @@ from datetime import date
 
 import pytest
 
+from buildkite_assets.rules import Infrastructure, Rules
+
 from .history import History, at
 
 
@@ -48,15 +50,21 @@ def test_durations_are_time_that_passed_not_boundaries(history: History) -> None
     [
         ({"state": "canceled", "finished_at": "10:45"}, 2700),
         ({"state": "expired", "expired_at": "2026-12-02 10:00"}, 30 * 86400),
-        ({"state": "scheduled", "synced_at": "11:00"}, 3600),
+        ({"state": "scheduled"}, 3600),
+        ({"state": "scheduled", "runnable_at": None}, None),
+        ({"state": "canceled", "runnable_at": None, "finished_at": "10:45"}, None),
+        ({"state": "broken"}, None),
     ],
 )
 def test_a_job_that_never_started_waited_at_least_until_it_was_given_up(
-    history: History, columns: dict[str, str], gave_up_after: float
+    history: History, columns: dict[str, str | None], gave_up_after: float | None
 ) -> None:
-    """Runnable at 10:00; ended, expired or last told of so many seconds later."""
-    build = history.build(history.pipeline(), "10:00", "canceled")
-    history.job(build, "test", "10:00", **columns)
+    """Runnable at 10:00; ended, expired or, at 11:00, last told of so many seconds later.
+
+    One that never became runnable waited for no agent, and a broken one does not tell its end.
+    """
+    build = history.build(history.pipeline(), "10:00", "running", synced_at="11:00")
+    history.job(build, **({"runnable_at": "10:00"} | columns))  # type: ignore[arg-type]  # columns of jobs, as the cases give them
     assert one(history, "job_runs", "queue_seconds", "censored_queue_seconds", "run_seconds") == (
         None,
         gave_up_after,
@@ -100,6 +108,53 @@ def test_outcome_and_failure_class_of_a_job(
     build = history.build(history.pipeline(), "10:00")
     history.job(build, "test", "10:00", "10:01", "10:02", state, **columns)
     assert one(history, "job_runs", "outcome", "failure_class") == (outcome, failure_class)
+
+
+INFRASTRUCTURE = Rules(
+    infrastructure=(
+        Infrastructure((125, 128)),
+        Infrastructure((137,), queue="gpu-*", step="train-*"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "exit_status", "queue", "step", "failure_class"),
+    [
+        ("failed", 125, "default", "test", "infra"),
+        ("failed", 128, "gpu-1", "train-a", "infra"),
+        ("failed", 137, "gpu-1", "train-a", "infra"),
+        ("failed", 137, "gpu-1", "test", "code"),
+        ("failed", 137, "default", "train-a", "code"),
+        ("failed", 1, "gpu-1", "train-a", "code"),
+        ("failed", None, "gpu-1", "train-a", "code"),
+        ("failed", -1, "default", "test", "infra"),
+        ("timed_out", 137, "gpu-1", "train-a", "timeout"),
+        ("canceled", 137, "gpu-1", "train-a", "canceled"),
+        ("passed", 125, "default", "test", None),
+    ],
+)
+def test_a_rule_says_which_exit_statuses_are_failures_of_the_infrastructure(
+    state: str, exit_status: int | None, queue: str, step: str, failure_class: str | None
+) -> None:
+    history = History(INFRASTRUCTURE)
+    build = history.build(history.pipeline(), "10:00")
+    history.job(
+        build, step, "10:00", "10:01", "10:02", state,
+        exit_status=exit_status, agent_query_rules=[f"queue={queue}"],
+    )  # fmt: skip
+    history.derive("job_retry_chains")
+    assert history.rows("job_runs", "failure_class") == [failure_class]
+    assert history.rows("job_retry_chains", "failure_class", "is_infra") == [
+        (failure_class, failure_class == "infra")
+    ]
+
+
+def test_what_a_rule_calls_infrastructure_is_not_flaky() -> None:
+    for rules, is_flaky in ((Rules(), True), (INFRASTRUCTURE, False)):
+        history = History(rules)
+        failed_then(history, "passed", exit_status=125)
+        assert one(history, "job_retry_chains", "is_flaky", "is_infra") == (is_flaky, not is_flaky)
 
 
 def test_a_soft_failure_is_a_failed_job_of_a_passed_build(history: History) -> None:
@@ -330,17 +385,155 @@ def test_outcome_of_a_build(history: History, state: str, outcome: str, is_open:
     assert one(history, "build_runs", *columns) == (outcome, is_open, None, None, None)
 
 
-def test_the_first_failure_is_when_the_build_was_failing(history: History) -> None:
-    """Failing after 5 min, finished after 20; without `failing_at` its end counts.
+def test_the_first_failure_is_the_end_of_the_first_job_that_failed_hard_and_for_good(
+    history: History,
+) -> None:
+    """A build of 20 min. Failures end at 10:02 (soft), 10:03 (retried, passed), 10:06 (timed out).
 
-    `failing_at` stays when a retry passes, so it says nothing of a passed build.
+    Later ones at 10:08 (expired) and 10:09 do not count, and `failing_at` (10:03) does not either.
     """
-    pipeline = history.pipeline()
-    history.build(pipeline, "10:00", "failed", failing_at="10:05", finished_at="10:20")
-    history.build(pipeline, "10:00", "failed", finished_at="10:20")
-    history.build(pipeline, "10:00", "passed", failing_at="10:05", finished_at="10:20")
-    history.derive("build_runs")
-    assert history.rows("build_runs", "time_to_first_failure_seconds") == [300, 1_200, None]
+    build = history.build(
+        history.pipeline(), "10:00", "failed", failing_at="10:03", finished_at="10:20"
+    )
+    history.job(build, "soft", "10:00", "10:00", "10:02", "failed", soft_failed=True)
+    flaky = history.job(build, "flaky", "10:00", "10:00", "10:03", "failed")
+    history.retry(flaky, history.job(build, "flaky", "10:03", "10:03", "10:05"))
+    history.job(build, "slow", "10:00", "10:00", "10:06", "timed_out")
+    history.job(build, "starved", "10:00", state="expired", expired_at="10:08")
+    history.job(build, "unit", "10:00", "10:00", "10:09", "failed")
+    columns = ("time_to_first_failure_seconds", "time_to_failing_seconds")
+    assert one(history, "build_runs", *columns) == (360, 180)
+
+
+@pytest.mark.parametrize(
+    ("build_state", "jobs", "seconds"),
+    [
+        ("failed", [("expired", {"expired_at": "10:08"})], 480),
+        ("failed", [("failed", {"finished_at": "09:59"})], 0),
+        ("failed", [("failed", {"finished_at": "10:08", "soft_failed": True})], None),
+        ("failed", [("passed", {"finished_at": "10:08"})], None),
+        ("failed", [], None),
+        ("passed", [("failed", {"finished_at": "10:08"})], None),
+        ("canceled", [("failed", {"finished_at": "10:08"})], None),
+    ],
+)
+def test_a_first_failure_is_null_where_no_job_of_a_failed_build_tells_it(
+    history: History,
+    build_state: str,
+    jobs: list[tuple[str, dict[str, str | bool]]],
+    seconds: float | None,
+) -> None:
+    build = history.build(
+        history.pipeline(), "10:00", build_state, failing_at="10:05", finished_at="10:20"
+    )
+    for state, columns in jobs:
+        history.job(build, state=state, **columns)  # type: ignore[arg-type]  # columns of jobs, as the cases give them
+    assert one(history, "build_runs", "time_to_first_failure_seconds") == seconds
+
+
+def test_a_build_counts_its_jobs_by_their_last_attempts(history: History) -> None:
+    """Ten attempts, of which one was retried: nine jobs, each counted once.
+
+    One passed after its retry, three failed softly (one timed out), two hard (one timed out), one
+    was canceled, one never ran and one runs.
+    """
+    build = history.build(history.pipeline(), "10:00", "running")
+    first = history.job(build, "a", "10:00", "10:00", "10:01", "failed")
+    history.retry(first, history.job(build, "a", "10:01", "10:01", "10:02"))
+    for state in ("failed", "failed", "timed_out"):
+        history.job(build, "soft", "10:00", "10:00", "10:01", state, soft_failed=True)
+    for state in ("failed", "timed_out"):
+        history.job(build, "hard", "10:00", "10:00", "10:01", state, soft_failed=False)
+    history.job(build, "b", "10:00", "10:00", "10:01", "canceled", soft_failed=True)
+    history.job(build, "c", state="broken")
+    history.job(build, "d", "10:00", "10:00", None, "running")
+    history.derive("build_runs", "pipeline_daily")
+    counts = ["passed_jobs", "soft_failed_jobs", "failed_jobs", "canceled_jobs", "not_run_jobs"]
+    counts += ["unfinished_jobs", "timed_out_jobs"]
+    assert history.rows("build_runs", *counts) == [(1, 3, 2, 1, 1, 1, 2)]
+    assert history.rows("build_runs", "script_jobs - retried_jobs") == [9]
+    assert history.rows("pipeline_daily", "jobs", *counts) == [(9, 1, 3, 2, 1, 1, 1, 2)]
+
+
+def test_a_build_without_jobs_counts_none(history: History) -> None:
+    history.build(history.pipeline(), "10:00", "skipped")
+    counts = ("passed_jobs", "soft_failed_jobs", "failed_jobs", "timed_out_jobs", "not_run_jobs")
+    assert one(history, "build_runs", *counts, "unfinished_jobs") == (0,) * 6
+
+
+@pytest.mark.parametrize("state", ["failed", "timed_out", "expired"])
+def test_every_failure_can_be_soft_and_nothing_else(history: History, state: str) -> None:
+    build = history.build(history.pipeline(), "10:00")
+    for each in (state, "passed", "canceled", "broken", "running"):
+        history.job(build, "t", "10:00", "10:00", "10:01", each, soft_failed=True)
+    history.job(build, "t", "10:00", "10:00", "10:01", state, soft_failed=None)
+    history.derive("job_runs")
+    assert history.rows("job_runs", "is_soft_failed") == [True] + [False] * 5
+
+
+@pytest.mark.parametrize(
+    ("build_state", "is_blocked", "outcome"),
+    [
+        ("failed", False, "not_run"),
+        ("passed", False, "not_run"),
+        ("canceled", False, "not_run"),
+        ("canceled", True, "not_run"),
+        ("passed", True, "unfinished"),
+        ("failed", True, "unfinished"),
+        ("blocked", True, "unfinished"),
+        ("blocked", False, "unfinished"),
+        ("running", False, "unfinished"),
+    ],
+)
+def test_a_job_behind_a_block_never_ran_once_its_build_is_over(
+    history: History,
+    build_state: str,
+    is_blocked: bool,  # noqa: FBT001 - a table of cases
+    outcome: str,
+) -> None:
+    build = history.build(history.pipeline(), "10:00", build_state, blocked=is_blocked)
+    history.job(build, "ship", state="blocked")
+    assert one(history, "job_runs", "outcome", "failure_class") == (outcome, None)
+
+
+def test_so_far_includes_what_still_runs(history: History) -> None:
+    """Done 10:00-10:10, running since 10:20, last told of at 11:00, one more waits since 10:50.
+
+    Agents ran 10 + 40 min; a job waited (from 10:15) or ran for 10 + 45 min. The path leads from
+    the first job over a gap of 5 min to the one that runs.
+    """
+    build = history.build(history.pipeline(), "10:00", "running", synced_at="11:00")
+    done = history.job(build, "a", "10:00", "10:00", "10:10")
+    running = history.job(build, "b", "10:15", "10:20", None, "running")
+    history.job(build, "c", "10:50", None, None, "scheduled")
+    history.derive("build_runs", "build_critical_path", "job_retry_chains", "agent_cost_daily")
+    columns = ["agent_seconds", "active_seconds", "wasted_agent_seconds"]
+    assert history.rows("build_runs", *columns) == [(3_000, 3_300, 0)]
+    assert history.rows("job_runs", "run_seconds", "agent_seconds") == [
+        (600, 600),
+        (None, 2_400),
+        (None, None),
+    ]
+    columns = ["job_id", "gap_before_seconds", "queue_seconds", "run_seconds"]
+    assert history.rows("build_critical_path", *columns) == [
+        (done, 0, 0, 600),
+        (running, 300, 300, 2_400),
+    ]
+    assert sum(history.rows("job_retry_chains", "agent_seconds")) == 3_000
+    assert history.rows("agent_cost_daily", "runs", "agent_minutes") == [(2, 50)]
+
+
+def test_in_a_build_that_is_over_a_job_without_an_end_has_no_length(history: History) -> None:
+    build = history.build(history.pipeline(), "10:00", "canceled", synced_at="11:00")
+    history.job(build, "a", "10:00", "10:00", "10:10", "canceled")
+    history.job(build, "b", "10:00", "10:00", None, "running")
+    assert one(history, "build_runs", "agent_seconds", "wasted_agent_seconds") == (600, 600)
+
+
+def test_a_clock_behind_gives_what_runs_no_negative_length(history: History) -> None:
+    build = history.build(history.pipeline(), "10:00", "running", synced_at="10:00:30")
+    history.job(build, "a", "10:01", "10:02", None, "running")
+    assert one(history, "build_runs", "agent_seconds", "active_seconds") == (0, 0)
 
 
 def test_the_default_branch_is_neither_a_pull_request_nor_a_merge_queue(history: History) -> None:

@@ -13,37 +13,52 @@ from .history import History, at, plus
 
 BEGIN = "2026-11-02 10:00"
 LAST = 60
+READ = LAST + 30
+"""When Buildkite last told of a build."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A job in whole seconds after its build's creation."""
+    """A job in whole seconds after its build's creation; without `run` it still runs."""
 
     runnable: int
     wait: int
-    run: int
+    run: int | None
 
     @property
     def end(self) -> int:
-        """When it finished."""
-        return self.runnable + self.wait + self.run
+        """When it finished, or was last told of."""
+        return READ if self.run is None else self.runnable + self.wait + self.run
 
 
 SPANS = st.lists(
-    st.builds(Span, st.integers(0, LAST), st.integers(0, 5), st.integers(0, 15)), max_size=7
+    st.builds(
+        Span,
+        st.integers(0, LAST),
+        st.integers(0, 5),
+        st.one_of(st.integers(0, 15), st.integers(0, 15), st.integers(0, 15), st.none()),
+    ),
+    max_size=7,
 )
 UNBLOCKS = st.lists(st.integers(0, LAST + 25), max_size=3)
 
 
 def add_build(history: History, spans: list[Span], unblocks: list[int], created: str) -> None:
-    build = history.build(None, created)
+    is_open = any(span.run is None for span in spans)
+    build = history.build(
+        None,
+        created,
+        "running" if is_open else "passed",
+        synced_at=plus(created, seconds=READ),
+    )
     for span in spans:
         history.job(
             build,
             f"at-{span.runnable}",
             plus(created, seconds=span.runnable),
             plus(created, seconds=span.runnable + span.wait),
-            plus(created, seconds=span.end),
+            None if span.run is None else plus(created, seconds=span.end),
+            "running" if span.run is None else "passed",
         )
     for second in unblocks:
         history.job(build, type="manual", unblocked_at=plus(created, seconds=second))
@@ -102,7 +117,7 @@ def test_a_critical_path_is_a_chain_of_jobs_that_ends_with_the_last_one(
             list(
                 [
                     epoch(runnable_at - builds.created_at),
-                    epoch(job_runs.finished_at - builds.created_at)
+                    epoch(job_runs.ran_until - builds.created_at)
                 ]
                 ORDER BY position
             )

@@ -9,6 +9,7 @@ import pytest
 from buildkite_assets.demo import RULES
 from buildkite_assets.rules import (
     FreshnessHours,
+    Infrastructure,
     Price,
     Rules,
     RulesError,
@@ -33,6 +34,10 @@ per_minute = 0.08
 tag = "os=linux"
 per_minute = 1
 
+[[infrastructure]]
+exit_statuses = [125, 137]
+queue = "gpu-*"
+
 [access]
 dormant_days = 30
 
@@ -55,6 +60,7 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
         ("Mon", "Sat"), "08:30", "17:00", (date(2026, 12, 25),)
     )
     assert rules.prices == (Price(0.08, queue="macos"), Price(1, tag="os=linux"))
+    assert rules.infrastructure == (Infrastructure((125, 137), queue="gpu-*", step="*"),)
     assert rules.parameters()["working_days"] == [1, 6]
     assert rules.parameters()["dormant_days"] == 30
     assert rules.parameters()["most_administrators"] == 5
@@ -75,16 +81,20 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
         ("per_minute = 1\n", "price = 1\n", 14, "unknown field `price`"),
         ("per_minute = 1\n", "", 12, "missing required field `per_minute`"),
         ('tag = "os=linux"\n', "", 12, "exactly one"),
-        ("dormant_days = 30", "dormant_days = 0", 17, ">= 1"),
+        ("exit_statuses = [125, 137]", "exit_statuses = []", 17, "length >= 1"),
+        ("exit_statuses = [125, 137]", 'exit_statuses = ["137"]', 17, "int"),
+        ("exit_statuses = [125, 137]\n", "", 16, "missing required field `exit_statuses`"),
+        ('queue = "gpu-*"', 'pool = "gpu-*"', 18, "unknown field `pool`"),
+        ("dormant_days = 30", "dormant_days = 0", 21, ">= 1"),
         ('tag = "os=linux"', "tag = os=linux", 13, "Invalid value"),
         ("per_minute = 1\n", "per_minute = ", 14, "Invalid value"),
-        ("builds = 3", "builds = 0", 20, ">= 1"),
-        ("builds = 3", "builds = 9999999", 20, "<= 8784"),
-        ("builds = 3", "builds = 1.5", 20, "int"),
-        ("builds = 3", "builds = inf", 20, "int"),
-        ("builds = 3", 'builds = "a day"', 20, "int"),
-        ("builds = 3", "jobs = 3", 20, "unknown field `jobs`"),
-        ("[freshness_hours]", "[freshness_days]", 19, "unknown field `freshness_days`"),
+        ("builds = 3", "builds = 0", 24, ">= 1"),
+        ("builds = 3", "builds = 9999999", 24, "<= 8784"),
+        ("builds = 3", "builds = 1.5", 24, "int"),
+        ("builds = 3", "builds = inf", 24, "int"),
+        ("builds = 3", 'builds = "a day"', 24, "int"),
+        ("builds = 3", "jobs = 3", 24, "unknown field `jobs`"),
+        ("[freshness_hours]", "[freshness_days]", 23, "unknown field `freshness_days`"),
     ],
 )
 def test_a_wrong_rule_is_told_in_one_line_with_its_place(

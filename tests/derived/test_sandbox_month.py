@@ -117,7 +117,7 @@ def test_every_build_and_script_job_is_there_once(month: duckdb.DuckDBPyConnecti
             (SELECT count(*) FROM builds) - (SELECT round(sum(builds_part), 6) FROM team_ci_weekly),
             (SELECT count(*) FROM job_runs) - (SELECT sum(attempts) FROM step_daily),
             (SELECT count(started_at) FROM job_runs) - (SELECT sum(starts) FROM queue_hourly),
-            (SELECT count(run_seconds) FROM job_runs)
+            (SELECT count(agent_seconds) FROM job_runs)
                 - (SELECT round(sum(runs), 6) FROM agent_cost_daily),
             (
                 SELECT count(*) FROM build_runs

@@ -2,7 +2,8 @@
 One row per queue, pipeline, owning team and local day on which agents began jobs: their minutes
 and the price of them.
 
-A job's whole run counts on the day on which it began, in the rules' time zone. The first price of
+A job's whole run counts on the day on which it began, in the rules' time zone; a job that still
+runs counts so far. The first price of
 the rules file that fits a job's queue or one of its agent's tags counts; the run is rounded up as
 that rule says. Minutes without a price are unpriced, not free.
 
@@ -23,7 +24,7 @@ Columns:
   team_slug         VARCHAR  That team's present slug, else its last one.
   attribution       VARCHAR  `sole` where one team owned it, `shared` where several did, `none`, or
                              `not_evaluated` where no teams or no such pipeline were ever seen.
-  runs              DOUBLE   Attempts that ran to their end.
+  runs              DOUBLE   Attempts that ran, or still run.
   agent_minutes     DOUBLE   How long they ran.
   priced_minutes    DOUBLE   Those of them that a price fits, before rounding.
   unpriced_minutes  DOUBLE   Those that no price fits.
@@ -42,7 +43,7 @@ WITH prices AS (
         )[]) AS price
 ),
 kinds AS (
-    SELECT DISTINCT queue_key, agent_tags FROM job_runs WHERE run_seconds IS NOT NULL
+    SELECT DISTINCT queue_key, agent_tags FROM job_runs WHERE agent_seconds IS NOT NULL
 ),
 priced_kinds AS (
     SELECT queue_key, agent_tags, min_by(price, place) AS price
@@ -72,10 +73,10 @@ runs AS (
         job_runs.pipeline_id,
         pipeline_slug,
         begins_at,
-        run_seconds,
+        agent_seconds,
         wasted_seconds,
         price IS NOT NULL AS is_priced,
-        ceil(run_seconds / price.billed_seconds) * price.billed_seconds / 60 * price.per_minute
+        ceil(agent_seconds / price.billed_seconds) * price.billed_seconds / 60 * price.per_minute
             AS cost
     FROM job_runs
     LEFT JOIN priced_kinds
@@ -85,7 +86,7 @@ runs AS (
         ON spans.pipeline_id = job_runs.pipeline_id
         AND started_at >= begins_at
         AND started_at < ends_at
-    WHERE run_seconds IS NOT NULL
+    WHERE agent_seconds IS NOT NULL
 ),
 by_pipeline AS (
     SELECT
@@ -96,9 +97,9 @@ by_pipeline AS (
         pipeline_slug,
         begins_at,
         count(*) AS runs,
-        sum(run_seconds) AS run_seconds,
-        coalesce(sum(run_seconds) FILTER (is_priced), 0) AS priced_seconds,
-        coalesce(sum(run_seconds) FILTER (NOT is_priced), 0) AS unpriced_seconds,
+        sum(agent_seconds) AS agent_seconds,
+        coalesce(sum(agent_seconds) FILTER (is_priced), 0) AS priced_seconds,
+        coalesce(sum(agent_seconds) FILTER (NOT is_priced), 0) AS unpriced_seconds,
         sum(cost) AS cost,
         sum(wasted_seconds) AS wasted_seconds,
         if(count(cost) = 0, NULL, coalesce(sum(cost) FILTER (wasted_seconds > 0), 0))
@@ -116,7 +117,7 @@ SELECT
     team_slug,
     coalesce(attribution, 'not_evaluated') AS attribution,
     sum(runs / coalesce(parts, 1)) AS runs,
-    sum(run_seconds / coalesce(parts, 1)) / 60 AS agent_minutes,
+    sum(agent_seconds / coalesce(parts, 1)) / 60 AS agent_minutes,
     sum(priced_seconds / coalesce(parts, 1)) / 60 AS priced_minutes,
     sum(unpriced_seconds / coalesce(parts, 1)) / 60 AS unpriced_minutes,
     sum(cost / coalesce(parts, 1)) AS cost,

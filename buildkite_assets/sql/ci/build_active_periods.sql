@@ -2,8 +2,9 @@
 One row per stretch of a build during which a job of it was waiting for an agent or running.
 
 The union of the spans from runnable to finished of the build's script jobs, all attempts that
-ran: what overlaps or touches is one stretch. The gaps between them are blocks, the time before a
-late retry, and what has no agent, such as a triggered build.
+ran: what overlaps or touches is one stretch. A job that still runs counts until Buildkite last told
+of its build; one that waits counts as soon as it starts. The gaps between stretches are blocks, the
+time before a late retry, and what has no agent, such as a triggered build.
 
 Key: build_id, period_no
 Recomputed: by day
@@ -13,7 +14,7 @@ Columns:
   period_no  INTEGER    1 for the first stretch.
   day        DATE       The UTC day of the build's creation; the partition.
   began_at   TIMESTAMP  When its first job became runnable.
-  ended_at   TIMESTAMP  When its last job finished.
+  ended_at   TIMESTAMP  When its last job finished; so far, if one still runs.
   seconds    DOUBLE     Its length.
 */
 WITH spans AS (
@@ -21,9 +22,9 @@ WITH spans AS (
         build_id,
         day,
         coalesce(runnable_at, started_at) AS began_at,
-        greatest(finished_at, coalesce(runnable_at, started_at)) AS ended_at
+        greatest(ran_until, coalesce(runnable_at, started_at)) AS ended_at
     FROM job_runs
-    WHERE day >= $from_day AND day < $to_day AND started_at IS NOT NULL AND finished_at IS NOT NULL
+    WHERE day >= $from_day AND day < $to_day AND ran_until IS NOT NULL
 ),
 reaches AS (
     SELECT

@@ -1,8 +1,9 @@
 /*
 One row per job on a build's critical path: the chain of jobs that its length came from.
 
-The path ends with the job that finished last. Before each job comes the one that finished last
-before it became runnable, with a second's tolerance. The API does not tell what a step depends
+The path ends with the job that finished last; a job that still runs has ended so far when Buildkite
+last told of its build. Before each job comes the one that finished last before it became runnable,
+with a second's tolerance. The API does not tell what a step depends
 on, so this is the path that was observed, not the one declared.
 
 Key: build_id, position
@@ -20,38 +21,38 @@ Columns:
   gap_before_seconds  DOUBLE   From the end of the job before it (from the build's creation) until
                                it became runnable: blocks, triggered builds, late retries.
   queue_seconds       DOUBLE   That it waited for an agent.
-  run_seconds         DOUBLE   That it ran.
+  run_seconds         DOUBLE   That it ran, so far.
   share_of_path       DOUBLE   Its waiting and running, of that of the whole path; NULL where that
                                is 0.
 */
-WITH RECURSIVE finished AS (
+WITH RECURSIVE ended AS (
     SELECT
         build_id,
         list_reverse_sort(list({
-            'finished_at': finished_at,
+            'ended_at': ran_until,
             'job_id': job_id,
             -- Strictly before its own end, so that a job of no length never comes before itself.
             'before_until': least(
                 coalesce(runnable_at, started_at) + INTERVAL 1 SECOND,
-                finished_at - INTERVAL 1 MICROSECOND
+                ran_until - INTERVAL 1 MICROSECOND
             ),
-            'seconds': coalesce(queue_seconds, 0) + run_seconds
+            'seconds': coalesce(queue_seconds, 0) + agent_seconds
         })) AS jobs
     FROM job_runs
-    WHERE day >= $from_day AND day < $to_day AND started_at IS NOT NULL AND finished_at IS NOT NULL
+    WHERE day >= $from_day AND day < $to_day AND ran_until IS NOT NULL
     GROUP BY build_id
 ),
 -- From the last to the first: of the jobs that are left, those that may come before the last one.
 path AS (
     SELECT build_id, jobs[1] AS job, jobs[2:] AS others, 1 AS from_end
-    FROM finished
+    FROM ended
     UNION ALL
     SELECT build_id, jobs_before[1], jobs_before[2:], from_end + 1
     FROM (
         SELECT
             build_id,
             from_end,
-            list_filter(others, lambda other: other.finished_at <= job.before_until) AS jobs_before
+            list_filter(others, lambda other: other.ended_at <= job.before_until) AS jobs_before
         FROM path
     )
     WHERE len(jobs_before) > 0
@@ -61,7 +62,7 @@ placed AS (
         build_id,
         job.job_id AS job_id,
         (row_number() OVER from_begin)::INTEGER AS position,
-        lag(job.finished_at) OVER from_begin AS before_finished_at,
+        lag(job.ended_at) OVER from_begin AS before_ended_at,
         job.seconds / nullif(sum(job.seconds) OVER (PARTITION BY build_id), 0) AS share_of_path
     FROM path
     WINDOW from_begin AS (PARTITION BY build_id ORDER BY from_end DESC)
@@ -78,12 +79,12 @@ SELECT
     greatest(
         epoch(
             coalesce(job_runs.runnable_at, job_runs.started_at)
-            - coalesce(before_finished_at, builds.created_at)
+            - coalesce(before_ended_at, builds.created_at)
         ),
         0.0
     ) AS gap_before_seconds,
     coalesce(queue_seconds, 0) AS queue_seconds,
-    run_seconds,
+    agent_seconds AS run_seconds,
     share_of_path
 FROM placed
 JOIN job_runs USING (job_id)

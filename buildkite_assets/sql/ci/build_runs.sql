@@ -6,6 +6,10 @@ say. Neither is how long people wait for machines: a block that nobody lifts ove
 of last week's build, lies in both. `active_seconds` is without them: the length of
 `build_active_periods`. What stood still for a block is `blocked_seconds`.
 
+Jobs are script jobs by their last attempts, counted by the definitions of `job_runs`: passed, soft
+failed, failed, canceled, not run and unfinished ones add up to `script_jobs - retried_jobs`. A
+build that passed can have failed jobs: those that failed softly.
+
 A build is never final: a retry or an unblock reopens it, and moves its start and its end. Builds
 that Buildkite no longer has (retention, a deleted pipeline) stay: they happened.
 
@@ -33,7 +37,8 @@ Columns:
   is_open                        BOOLEAN    Whether it goes on by itself: its figures will change.
   is_final                       BOOLEAN    Whether it is not open and was last read 30 days after
                                             its UTC day or later, or is gone from Buildkite: only a
-                                            retry or an unblock after that would change it.
+                                            retry or an unblock after that would change it. A sync
+                                            reads each day again when it is that old.
   is_blocked                     BOOLEAN    Whether it stands at a block; `outcome` is then that of
                                             the work so far, and nothing behind the block was done.
   created_at                     TIMESTAMP  When it was created.
@@ -43,16 +48,34 @@ Columns:
   synced_at                      TIMESTAMP  When Buildkite last told of it.
   wall_seconds                   DOUBLE     From creation to end.
   elapsed_seconds                DOUBLE     From its latest start to its end.
-  active_seconds                 DOUBLE     During which a job waited for an agent or ran, so far;
-                                            NULL where none has run.
+  active_seconds                 DOUBLE     During which a job waited for an agent or ran, so far:
+                                            what runs counts until Buildkite last told of it. NULL
+                                            where none has run.
   blocked_seconds                DOUBLE     During which it stood still for blocks that were
                                             lifted.
-  time_to_first_failure_seconds  DOUBLE     Of a failed build: from creation until it was failing.
-  agent_seconds                  DOUBLE     That agents ran its jobs, all attempts, so far.
+  time_to_first_failure_seconds  DOUBLE     Of a failed build: from creation until the end of the
+                                            first job that failed hard and for good, so that no
+                                            retry replaced it. NULL where no job did.
+  time_to_failing_seconds        DOUBLE     From creation until Buildkite first called it failing,
+                                            even if a retry passed later; NULL where it never did.
+                                            For comparison only.
+  agent_seconds                  DOUBLE     That agents ran its jobs, all attempts, so far: what
+                                            runs counts until Buildkite last told of it.
   wasted_agent_seconds           DOUBLE     Those of attempts that were retried or canceled, and all
-                                            of a canceled build.
+                                            of a canceled build, so far.
   script_jobs                    BIGINT     Attempts of script jobs.
   retried_jobs                   BIGINT     Attempts that were retried.
+  passed_jobs                    BIGINT     Jobs that passed.
+  soft_failed_jobs               BIGINT     Jobs that failed without failing the build, timeouts
+                                            included.
+  failed_jobs                    BIGINT     Jobs that failed hard, timed out and expired ones
+                                            included.
+  timed_out_jobs                 BIGINT     Those of both kinds of failed jobs that timed out.
+  canceled_jobs                  BIGINT     Jobs that were canceled.
+  not_run_jobs                   BIGINT     Jobs that never ran: skipped, broken, or behind a
+                                            failure or a block when the build ended.
+  unfinished_jobs                BIGINT     Jobs that may go on: they run, wait, or are held back by
+                                            a block that still stands.
   triggered_from_build_id        UUID       The build whose trigger step started it.
   rebuilt_from_build_id          UUID       The build that it repeats.
 */
@@ -60,12 +83,25 @@ WITH work AS (
     SELECT
         build_id,
         min(started_at) AS first_job_started_at,
-        coalesce(sum(run_seconds), 0) AS agent_seconds,
+        coalesce(sum(agent_seconds), 0) AS agent_seconds,
         coalesce(sum(wasted_seconds), 0) AS wasted_agent_seconds,
         count(*) AS script_jobs,
-        count(*) FILTER (NOT is_last_attempt) AS retried_jobs
-    FROM job_runs
-    WHERE day >= $from_day AND day < $to_day
+        count(*) FILTER (NOT is_last_attempt) AS retried_jobs,
+        count(*) FILTER (is_last_attempt AND outcome = 'passed') AS passed_jobs,
+        count(*) FILTER (is_last_attempt AND is_soft_failed) AS soft_failed_jobs,
+        count(*) FILTER (is_hard_failure) AS failed_jobs,
+        count(*) FILTER (is_last_attempt AND failure_class = 'timeout') AS timed_out_jobs,
+        count(*) FILTER (is_last_attempt AND outcome = 'canceled') AS canceled_jobs,
+        count(*) FILTER (is_last_attempt AND outcome = 'not_run') AS not_run_jobs,
+        count(*) FILTER (is_last_attempt AND outcome = 'unfinished') AS unfinished_jobs,
+        min(finished_at) FILTER (is_hard_failure) AS first_failed_at
+    FROM (
+        SELECT
+            *,
+            is_last_attempt AND outcome = 'failed' AND NOT is_soft_failed AS is_hard_failure
+        FROM job_runs
+        WHERE day >= $from_day AND day < $to_day
+    )
     GROUP BY build_id
 ),
 activity AS (
@@ -124,13 +160,23 @@ SELECT
     coalesce(blocking.blocked_seconds, 0) AS blocked_seconds,
     CASE
         WHEN builds.state != 'failed' THEN NULL
-        WHEN coalesce(builds.failing_at, builds.finished_at) < builds.created_at THEN 0
-        ELSE epoch(coalesce(builds.failing_at, builds.finished_at) - builds.created_at)
+        WHEN work.first_failed_at < builds.created_at THEN 0
+        ELSE epoch(work.first_failed_at - builds.created_at)
     END AS time_to_first_failure_seconds,
+    if(
+        builds.failing_at < builds.created_at, 0, epoch(builds.failing_at - builds.created_at)
+    ) AS time_to_failing_seconds,
     coalesce(work.agent_seconds, 0) AS agent_seconds,
     coalesce(work.wasted_agent_seconds, 0) AS wasted_agent_seconds,
     coalesce(work.script_jobs, 0) AS script_jobs,
     coalesce(work.retried_jobs, 0) AS retried_jobs,
+    coalesce(work.passed_jobs, 0) AS passed_jobs,
+    coalesce(work.soft_failed_jobs, 0) AS soft_failed_jobs,
+    coalesce(work.failed_jobs, 0) AS failed_jobs,
+    coalesce(work.timed_out_jobs, 0) AS timed_out_jobs,
+    coalesce(work.canceled_jobs, 0) AS canceled_jobs,
+    coalesce(work.not_run_jobs, 0) AS not_run_jobs,
+    coalesce(work.unfinished_jobs, 0) AS unfinished_jobs,
     builds.triggered_from_build_id,
     builds.rebuilt_from_build_id
 FROM builds

@@ -1,10 +1,11 @@
 /*
 One row per step that was flaky within the last 30 days of builds.
 
-Two signals: a job failed and passed when it was retried in the same build; or it ended failed in
-one build and passed in another of the same commit. Failures of the infrastructure count for
-neither, nor do builds most of whose jobs failed. Only retried jobs can show the first signal:
-where `retry_coverage` is low, the rate is a lower bound.
+Two signals: an attempt was a code failure, timeouts included, and passed when it was retried in the
+same build; or a job ended with a code failure in one build and passed in another of the same
+commit. Infrastructure failures count for neither (see `job_runs` for both kinds), nor do builds
+most of whose jobs failed. Only retried jobs can show the first signal: where `retry_coverage` is
+low, the rate is a lower bound.
 
 Key: organization_id, pipeline_id, pipeline_slug, step
 Recomputed: whole
@@ -20,9 +21,9 @@ Columns:
                                      on.
   flaky_jobs              BIGINT     Those of them that show a signal.
   flake_rate              DOUBLE     Flaky jobs, of all that ended passed or failed.
-  retry_flaky_jobs        BIGINT     Jobs that failed and passed when retried.
+  retry_flaky_jobs        BIGINT     Jobs of which a code failure passed when retried.
   same_commit_flaky_jobs  BIGINT     Jobs that failed while another build of the commit passed.
-  code_failures           BIGINT     Jobs whose code failed at the first attempt: what the coverage
+  code_failures           BIGINT     Jobs whose first attempt was a code failure: what the coverage
                                      stands on.
   retry_coverage          DOUBLE     Those of them that were retried.
   first_flaky_at          TIMESTAMP  When a flaky job first ended.
@@ -54,13 +55,14 @@ same_commit AS (
         AND passed.pipeline_slug = failed.pipeline_slug
         AND passed.logical_job_key = failed.logical_job_key
         AND passed.commit = failed.commit
-    WHERE last_outcome = 'failed' AND failure_class IN ('code', 'timeout') AND NOT is_mass_failure
+    WHERE failure_class IN ('code', 'timeout') AND NOT is_mass_failure
 ),
 signals AS (
     SELECT
         chains.*,
         same_commit.logical_job_id IS NOT NULL AS is_same_commit_flaky,
-        is_flaky OR is_same_commit_flaky AS shows_signal
+        is_flaky OR is_same_commit_flaky AS shows_signal,
+        coalesce(first_failure_class IN ('code', 'timeout'), false) AS failed_first
     FROM chains
     LEFT JOIN same_commit USING (logical_job_id)
 ),
@@ -75,8 +77,8 @@ counted AS (
         count(*) FILTER (shows_signal) AS flaky_jobs,
         count(*) FILTER (is_flaky) AS retry_flaky_jobs,
         count(*) FILTER (is_same_commit_flaky) AS same_commit_flaky_jobs,
-        count(*) FILTER (first_outcome = 'failed' AND NOT is_infra) AS code_failures,
-        count(*) FILTER (first_outcome = 'failed' AND NOT is_infra AND is_retried) AS covered,
+        count(*) FILTER (failed_first) AS code_failures,
+        count(*) FILTER (failed_first AND is_retried) AS covered,
         min(last_finished_at) FILTER (shows_signal) AS first_flaky_at,
         max(last_finished_at) FILTER (shows_signal) AS last_flaky_at,
         bool_or(is_recent) AND NOT bool_or(is_recent AND shows_signal) AS is_recovered,

@@ -1,38 +1,39 @@
 /*
 One row per logical job of a build: a step's job with all its attempts.
 
-Flaky is a job of which an attempt failed whose own retry passed, with the same code. Failures of
-the infrastructure do not count (the agent was lost, stopped or refused, or none came in time), nor
-does a build most of whose jobs failed at first: something else was wrong then. A job that is never
+Flaky is a job of which an attempt was a code failure, timeouts included, and the retry of that
+attempt passed. Infrastructure failures do not count (see `job_runs` for both kinds), nor does a
+build most of whose jobs failed at first: something else was wrong then. A job that is never
 retried cannot show that it is flaky: see `retry_coverage` in `flaky_steps`.
 
 Key: logical_job_id
 Recomputed: by day
 
 Columns:
-  logical_job_id    UUID       The first known attempt.
-  build_id          UUID       The build that it belongs to.
-  organization_id   UUID       The organization that it belongs to.
-  pipeline_id       UUID       The pipeline; NULL while no pipeline of its slug is known.
-  pipeline_slug     VARCHAR    The pipeline's present slug, else the one when read.
-  day               DATE       The UTC day of the build's creation; the partition.
-  step              VARCHAR    The step's key, else its label, else its command.
-  logical_job_key   VARCHAR    The step with its parallel index and matrix values.
-  attempts          BIGINT     How many attempts are known.
-  first_outcome     VARCHAR    What came of the first attempt.
-  last_outcome      VARCHAR    What came of the last attempt.
-  failure_class     VARCHAR    Why the last attempt did not pass; NULL if it did.
-  is_soft_failed    BOOLEAN    Whether the last attempt failed without failing the build.
-  retry_type        VARCHAR    How it was retried: manual, automatic or both; NULL if it was not.
-  is_retried        BOOLEAN    Whether it was retried.
-  is_flaky          BOOLEAN    Whether an attempt failed by its code and the retry of it passed.
-  is_infra          BOOLEAN    Whether the infrastructure failed an attempt.
-  is_mass_failure   BOOLEAN    Whether at least 80 % of its build's jobs, of 5 or more, failed at
-                               their first attempt.
-  last_finished_at  TIMESTAMP  When its last attempt ended.
-  agent_seconds     DOUBLE     That agents ran it, all attempts.
-  wasted_seconds    DOUBLE     Those whose result nobody used.
-  flaky_seconds     DOUBLE     Those of attempts that failed by their code and whose retry passed.
+  logical_job_id       UUID       The first known attempt.
+  build_id             UUID       The build that it belongs to.
+  organization_id      UUID       The organization that it belongs to.
+  pipeline_id          UUID       The pipeline; NULL while no pipeline of its slug is known.
+  pipeline_slug        VARCHAR    The pipeline's present slug, else the one when read.
+  day                  DATE       The UTC day of the build's creation; the partition.
+  step                 VARCHAR    The step's key, else its label, else its command.
+  logical_job_key      VARCHAR    The step with its parallel index and matrix values.
+  attempts             BIGINT     How many attempts are known.
+  first_outcome        VARCHAR    What came of the first attempt.
+  last_outcome         VARCHAR    What came of the last attempt.
+  first_failure_class  VARCHAR    Why the first attempt did not pass; NULL if it did.
+  failure_class        VARCHAR    Why the last attempt did not pass; NULL if it did.
+  is_soft_failed       BOOLEAN    Whether the last attempt failed without failing the build.
+  retry_type           VARCHAR    How it was retried: manual, automatic or both; NULL if it was not.
+  is_retried           BOOLEAN    Whether it was retried.
+  is_flaky             BOOLEAN    Whether an attempt was a code failure and the retry of it passed.
+  is_infra             BOOLEAN    Whether any attempt was an infrastructure failure.
+  is_mass_failure      BOOLEAN    Whether at least 80 % of its build's jobs, of 5 or more, failed at
+                                 their first attempt.
+  last_finished_at     TIMESTAMP  When its last attempt ended.
+  agent_seconds        DOUBLE     That agents ran it, all attempts, so far.
+  wasted_seconds       DOUBLE     Those whose result nobody used.
+  flaky_seconds        DOUBLE     Those of attempts that were code failures and whose retry passed.
 */
 WITH attempts AS NOT MATERIALIZED (
     FROM job_runs
@@ -42,9 +43,10 @@ WITH attempts AS NOT MATERIALIZED (
 several AS (
     SELECT
         *,
-        outcome = 'failed' AND failure_class IN ('code', 'timeout')
-        AND coalesce(
-            lead(outcome) OVER (PARTITION BY logical_job_id ORDER BY attempt_no) = 'passed', false
+        coalesce(
+            failure_class IN ('code', 'timeout')
+            AND lead(outcome) OVER (PARTITION BY logical_job_id ORDER BY attempt_no) = 'passed',
+            false
         ) AS passed_when_retried
     FROM attempts
     WHERE logical_job_id IN (SELECT logical_job_id FROM attempts WHERE attempt_no > 1)
@@ -63,9 +65,9 @@ chains AS (
         bool_or(passed_when_retried) AS passed_when_retried,
         bool_or(coalesce(failure_class IN ('infra', 'expired'), false)) AS is_infra,
         arg_max_null(finished_at, attempt_no) AS last_finished_at,
-        coalesce(sum(run_seconds), 0) AS agent_seconds,
+        coalesce(sum(agent_seconds), 0) AS agent_seconds,
         coalesce(sum(wasted_seconds), 0) AS wasted_seconds,
-        coalesce(sum(run_seconds) FILTER (passed_when_retried), 0) AS flaky_seconds
+        coalesce(sum(agent_seconds) FILTER (passed_when_retried), 0) AS flaky_seconds
     FROM several
     GROUP BY logical_job_id
 ),
@@ -88,6 +90,7 @@ SELECT
     coalesce(chains.attempts, 1) AS attempts,
     first.outcome AS first_outcome,
     coalesce(chains.last_outcome, first.outcome) AS last_outcome,
+    first.failure_class AS first_failure_class,
     if(chains.attempts IS NULL, first.failure_class, chains.failure_class) AS failure_class,
     coalesce(chains.is_soft_failed, first.is_soft_failed) AS is_soft_failed,
     coalesce(chains.retry_type, first.retry_type) AS retry_type,
@@ -96,7 +99,7 @@ SELECT
     coalesce(chains.passed_when_retried, false) AND NOT is_mass_failure AS is_flaky,
     coalesce(chains.is_infra, first.failure_class IN ('infra', 'expired'), false) AS is_infra,
     if(chains.attempts IS NULL, first.finished_at, chains.last_finished_at) AS last_finished_at,
-    coalesce(chains.agent_seconds, first.run_seconds, 0) AS agent_seconds,
+    coalesce(chains.agent_seconds, first.agent_seconds, 0) AS agent_seconds,
     coalesce(chains.wasted_seconds, first.wasted_seconds, 0) AS wasted_seconds,
     if(is_flaky, chains.flaky_seconds, 0) AS flaky_seconds
 FROM attempts AS first

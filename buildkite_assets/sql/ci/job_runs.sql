@@ -9,6 +9,14 @@ The wait for an agent begins when the job becomes runnable: `scheduled_at` and `
 before dependencies, blocks and concurrency groups let it. Durations are never negative: where
 clocks disagree, they are 0.
 
+A code failure, in every table, is an attempt whose `failure_class` is code or timeout: the same
+code may fail or hang, so a timeout can be flaky. An infrastructure failure is one whose class is
+infra or expired. A soft failure is any failed attempt, timeouts included, that does not fail its
+build; a hard failure is any other.
+
+A build is over when it is canceled or never ran, or when it passed or failed and stands at no
+block. A job that never began in a build that is over never ran; before that it is unfinished.
+
 Key: job_id
 Recomputed: by day
 
@@ -32,7 +40,8 @@ Columns:
                                        or unfinished.
   is_soft_failed            BOOLEAN    Whether it failed without failing its build.
   failure_class             VARCHAR    Why it did not pass: code, infra (the agent was lost, stopped
-                                       or refused), timeout, expired or canceled; else NULL.
+                                       or refused, or a rule `[[infrastructure]]` says so),
+                                       timeout, expired or canceled; else NULL.
   exit_status               INTEGER    The command's exit status; -1 where the agent was lost.
   queue_id                  UUID       The queue that it waited in.
   queue_key                 VARCHAR    That queue's key, else the queue it asks for, else `default`.
@@ -41,29 +50,48 @@ Columns:
   created_at                TIMESTAMP  When the attempt was created.
   runnable_at               TIMESTAMP  When it began to wait for an agent.
   started_at                TIMESTAMP  When an agent began it.
-  finished_at               TIMESTAMP  When it ended.
-  gave_up_at                TIMESTAMP  Of one that never started: when it ended or expired, else when
-                                       Buildkite last told of it.
+  finished_at               TIMESTAMP  When it ended or expired.
+  ran_until                 TIMESTAMP  When it ended; of one that still runs, when Buildkite last
+                                       told of its build. NULL if it never started.
+  gave_up_at                TIMESTAMP  Of one that became runnable and never started: when it ended
+                                       or expired; while it waits, when Buildkite last told of its
+                                       build. NULL where its end is not known.
   queue_seconds             DOUBLE     From runnable to started; NULL if it never started.
   censored_queue_seconds    DOUBLE     From runnable to `gave_up_at`: the wait of one that never
-                                       started was at least this long.
+                                       started was at least this long. NULL for one that never
+                                       became runnable: it waited for no agent.
   concurrency_wait_seconds  DOUBLE     Held back by a concurrency group before it became runnable; 0
                                        if let through at once, NULL if it has no group.
   run_seconds               DOUBLE     From started to finished.
-  wasted_seconds            DOUBLE     Those of `run_seconds` whose result nobody used: of attempts
-                                       that were retried or canceled, and of canceled builds.
+  agent_seconds             DOUBLE     That an agent ran it so far: from started to `ran_until`.
+  wasted_seconds            DOUBLE     Those of `agent_seconds` whose result nobody used: of
+                                       attempts that were retried or canceled, and of canceled
+                                       builds.
 */
 WITH RECURSIVE known_builds AS (
-    SELECT build_id, pipeline_id, pipeline_slug, state, absent_since
+    SELECT
+        build_id,
+        pipeline_id,
+        pipeline_slug,
+        state,
+        synced_at,
+        absent_since,
+        state IN ('canceled', 'skipped', 'not_run')
+        OR (state IN ('passed', 'failed') AND NOT coalesce(blocked, false)) AS is_over
     FROM builds
     WHERE created_at >= $from_day AND created_at < $to_day
 ),
 attempts AS NOT MATERIALIZED (
     SELECT
-        jobs.*,
+        jobs.* REPLACE (
+            coalesce(jobs.finished_at, if(jobs.state = 'expired', jobs.expired_at, NULL))
+                AS finished_at
+        ),
         known_builds.pipeline_id,
         known_builds.pipeline_slug AS slug_when_read,
-        known_builds.state AS build_state
+        known_builds.state AS build_state,
+        known_builds.synced_at AS build_synced_at,
+        known_builds.is_over AS build_is_over
     FROM jobs
     JOIN known_builds USING (build_id)
     WHERE jobs.type = 'script'
@@ -107,6 +135,7 @@ classified AS (
             WHEN state = 'canceled' THEN 'canceled'
             WHEN state IN ('skipped', 'broken', 'waiting_failed', 'blocked_failed', 'unblocked_failed')
                 THEN 'not_run'
+            WHEN build_is_over AND started_at IS NULL THEN 'not_run'
             ELSE 'unfinished'
         END AS outcome,
         CASE
@@ -122,12 +151,20 @@ classified AS (
             ) THEN 'infra'
             WHEN state = 'failed' THEN 'code'
         END AS failure_class,
-        CASE
-            WHEN started_at IS NULL AND runnable_at IS NOT NULL
-                THEN coalesce(finished_at, expired_at, synced_at)
-        END AS gave_up_at
+        -- The end of what goes on, as far as Buildkite has told. In a build that is over nothing
+        -- goes on: where an end is missing, it is not known.
+        coalesce(
+            finished_at, if(outcome = 'unfinished' AND NOT build_is_over, build_synced_at, NULL)
+        ) AS known_until
     FROM attempts
     LEFT JOIN chain_ends USING (job_id)
+),
+ended AS (
+    SELECT
+        *,
+        if(started_at IS NOT NULL, known_until, NULL) AS ran_until,
+        if(started_at IS NULL AND runnable_at IS NOT NULL, known_until, NULL) AS gave_up_at
+    FROM classified
 ),
 timed AS (
     SELECT
@@ -135,8 +172,9 @@ timed AS (
         if(started_at < runnable_at, 0, epoch(started_at - runnable_at)) AS queue_seconds,
         if(gave_up_at < runnable_at, 0, epoch(gave_up_at - runnable_at)) AS censored_queue_seconds,
         if(finished_at < started_at, 0, epoch(finished_at - started_at)) AS run_seconds,
+        if(ran_until < started_at, 0, epoch(ran_until - started_at)) AS agent_seconds,
         NOT is_last_attempt OR state = 'canceled' OR build_state = 'canceled' AS is_wasted
-    FROM classified
+    FROM ended
 )
 SELECT
     job_id,
@@ -154,8 +192,7 @@ SELECT
     retried_in_job_id,
     state,
     outcome,
-    state = 'failed' AND coalesce(soft_failed, false) AS is_soft_failed,
-    failure_class,
+    outcome = 'failed' AND coalesce(soft_failed, false) AS is_soft_failed,
     exit_status,
     timed.queue_id,
     coalesce(
@@ -163,18 +200,30 @@ SELECT
         list_filter(agent_query_rules, lambda rule: rule LIKE 'queue=%')[1][7:],
         'default'
     ) AS queue_key,
+    CASE
+        WHEN timed.failure_class IS DISTINCT FROM 'code' THEN timed.failure_class
+        WHEN len(list_filter(
+            $infrastructure::STRUCT(exit_statuses INTEGER[], queue VARCHAR, step VARCHAR)[],
+            lambda rule: list_contains(rule.exit_statuses, exit_status)
+            AND queue_key GLOB rule.queue
+            AND step GLOB rule.step
+        )) > 0 THEN 'infra'
+        ELSE 'code'
+    END AS failure_class,
     agent_id,
     agent_meta_data AS agent_tags,
     timed.created_at,
     runnable_at,
     started_at,
     finished_at,
+    ran_until,
     gave_up_at,
     queue_seconds,
     censored_queue_seconds,
     concurrency_wait_time_ms / 1000 AS concurrency_wait_seconds,
     run_seconds,
-    if(is_wasted, 1, 0) * run_seconds AS wasted_seconds
+    agent_seconds,
+    if(is_wasted, 1, 0) * agent_seconds AS wasted_seconds
 FROM timed
 LEFT JOIN pipelines USING (pipeline_id)
 LEFT JOIN queues ON queues.queue_id = timed.queue_id

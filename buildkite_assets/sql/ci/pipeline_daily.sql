@@ -35,10 +35,19 @@ Columns:
                                       time to signal stands on.
   signal_p50_seconds         DOUBLE   Wall time of these, blocks included, median.
   signal_p90_seconds         DOUBLE   … 90th percentile.
-  first_failures             BIGINT   Failed builds that told when: what time to first failure
-                                      stands on.
-  first_failure_p50_seconds  DOUBLE   From creation until failing, median of these.
-  agent_hours                DOUBLE   That agents ran the builds' jobs.
+  first_failures             BIGINT   Failed builds with a job that failed hard and for good: what
+                                      time to first failure stands on.
+  first_failure_p50_seconds  DOUBLE   From creation until the first such job ended, median of these.
+  jobs                       BIGINT   Jobs of all these builds, by their last attempts: the sum of
+                                      the next ones, timed out ones left out.
+  passed_jobs                BIGINT   Those that passed; see `build_runs` for this and the next.
+  soft_failed_jobs           BIGINT   Those that failed without failing their build.
+  failed_jobs                BIGINT   Those that failed hard.
+  canceled_jobs              BIGINT   Those that were canceled.
+  not_run_jobs               BIGINT   Those that never ran.
+  unfinished_jobs            BIGINT   Those that may go on.
+  timed_out_jobs             BIGINT   Failed jobs, soft or hard, that timed out.
+  agent_hours                DOUBLE   That agents ran the builds' jobs, so far.
   wasted_share               DOUBLE   The share of it whose result nobody used; NULL if none ran.
 */
 WITH dated AS (
@@ -68,6 +77,14 @@ counted AS (
         quantile_cont(wall_seconds, [0.5, 0.9]) FILTER (is_verdict) AS signal,
         count(time_to_first_failure_seconds) AS first_failures,
         quantile_cont(time_to_first_failure_seconds, 0.5) AS first_failure_p50_seconds,
+        sum(script_jobs - retried_jobs)::BIGINT AS jobs,
+        sum(passed_jobs)::BIGINT AS passed_jobs,
+        sum(soft_failed_jobs)::BIGINT AS soft_failed_jobs,
+        sum(failed_jobs)::BIGINT AS failed_jobs,
+        sum(canceled_jobs)::BIGINT AS canceled_jobs,
+        sum(not_run_jobs)::BIGINT AS not_run_jobs,
+        sum(unfinished_jobs)::BIGINT AS unfinished_jobs,
+        sum(timed_out_jobs)::BIGINT AS timed_out_jobs,
         sum(agent_seconds) AS agent_seconds,
         sum(wasted_agent_seconds) AS wasted_agent_seconds
     FROM dated
@@ -100,6 +117,14 @@ SELECT
     signal[2] AS signal_p90_seconds,
     first_failures,
     first_failure_p50_seconds,
+    jobs,
+    passed_jobs,
+    soft_failed_jobs,
+    failed_jobs,
+    canceled_jobs,
+    not_run_jobs,
+    unfinished_jobs,
+    timed_out_jobs,
     agent_seconds / 3600 AS agent_hours,
     wasted_agent_seconds / nullif(agent_seconds, 0) AS wasted_share
 FROM counted

@@ -18,8 +18,7 @@ Columns:
   runs                   BIGINT   Attempts that an agent began.
   verdicts               BIGINT   Last attempts that passed or failed: what the pass rate stands on.
   pass_rate              DOUBLE   Last attempts that passed, of those that passed or failed.
-  soft_fail_rate         DOUBLE   Last attempts that failed without failing their build, of the
-                                  same.
+  soft_fail_rate         DOUBLE   Last attempts that failed softly, timeouts included, of the same.
   jobs                   BIGINT   Logical jobs whose first attempt was on this day: what the retry
                                   rate stands on.
   retry_rate             DOUBLE   Logical jobs that were retried, of `jobs`.

@@ -1,8 +1,8 @@
 /*
 One row per step, way of failing and ISO week: attempts that failed, and whether a retry helped.
 
-Canceled attempts are no failures. Weeks are those of the builds' creation, from Monday, in the
-rules' time zone.
+Canceled attempts are no failures; timeouts and expired jobs are. Classes and soft failures are
+those of `job_runs`. Weeks are those of the builds' creation, from Monday, in the rules' time zone.
 
 Key: organization_id, pipeline_id, pipeline_slug, step, failure_class, exit_status, week
 Recomputed: whole
@@ -16,8 +16,9 @@ Columns:
   failure_class       VARCHAR  code, infra, timeout or expired.
   exit_status         INTEGER  The command's exit status; NULL where there is none.
   failures            BIGINT   Attempts that failed so.
-  soft_failures       BIGINT   Those that did not fail their build.
-  failed_builds       BIGINT   Failed builds whose last attempt of the step failed so.
+  soft_failures       BIGINT   Those that failed softly.
+  failed_builds       BIGINT   Of the builds whose outcome is failed: those in which a last attempt
+                               of the step failed so, and hard.
   retried_failures    BIGINT   Attempts whose retry passed or failed: what the rate stands on.
   retry_success_rate  DOUBLE   Of these, those whose retry passed.
   first_build_number  BIGINT   The first build of the week with such a failure.
