@@ -42,6 +42,10 @@ def pipeline_api_url(pipeline: Pipeline) -> str:
     return f"{API}/organizations/{pipeline.organization_slug}/pipelines/{pipeline.slug}"
 
 
+def _agent_query_rules(step: Step) -> list[str]:
+    return [] if step.queue_key is None else [f"queue={step.queue_key}"]
+
+
 def _step_body(step: Step) -> dict[str, Any]:
     if step.type == "waiter":
         return {"type": "waiter", "label": None, "continue_after_failure": False}
@@ -55,7 +59,7 @@ def _step_body(step: Step) -> dict[str, Any]:
         "branch_configuration": None,
         "env": {"STEP_TOKEN": secret("step env", step.key)},
         "timeout_in_minutes": None,
-        "agent_query_rules": [f"queue={step.queue_key}"],
+        "agent_query_rules": _agent_query_rules(step),
         "concurrency": None,
         "parallelism": step.parallelism,
     }
@@ -231,7 +235,8 @@ def _script_body(job: Job, web_url: str) -> dict[str, Any]:
     build_url = build_api_url(job.build)
     job_url = f"{build_url}/jobs/{job.id}"
     queue = job.queue
-    cluster_url = queue and f"{_clusters_url(pipeline)}/{queue.cluster.id}"
+    cluster = queue.cluster if queue else pipeline.cluster
+    cluster_url = cluster and f"{_clusters_url(pipeline)}/{cluster.id}"
     retries = job.retries
     return {
         "id": job.id,
@@ -242,7 +247,7 @@ def _script_body(job: Job, web_url: str) -> dict[str, Any]:
         "group_key": step.group_key,
         "step": {"id": f"{job.build.id[:18]}-8{job.id[20:23]}-{job.id[24:]}", "signature": None},
         "priority": {"number": 0},
-        "agent_query_rules": [f"queue={step.queue_key}"],
+        "agent_query_rules": _agent_query_rules(step),
         "state": job.state,
         "build_url": build_url,
         "web_url": web_url,
@@ -273,7 +278,7 @@ def _script_body(job: Job, web_url: str) -> dict[str, Any]:
         "matrix": step.matrix,
         "agent": job.agent and agent_body(job.agent, pipeline.organization_slug, job.finished_at),
         "retried_by": user_body(job.retried_by),
-        "cluster_id": queue and queue.cluster.id,
+        "cluster_id": cluster and cluster.id,
         "cluster_url": cluster_url,
         "cluster_queue_id": queue and queue.id,
         "cluster_queue_url": queue and f"{cluster_url}/queues/{queue.id}",

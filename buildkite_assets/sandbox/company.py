@@ -70,6 +70,7 @@ def found_company(
         for queue in cluster.queues:
             if queue.key in keys:
                 acme.add_agents(queue.key, 12, queue=queue, at=founded_at)
+    acme.add_agents("default", 12, at=founded_at)
     _add_pipelines(acme, users, (linux, apple), founded_at, jobs_per_build)
     _add_teams(acme, users, founded_at)
     return Company(acme, users, dict(acme.pipelines))

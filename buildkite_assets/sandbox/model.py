@@ -89,13 +89,17 @@ class Agent:
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """A step of a pipeline, from which jobs are made."""
+    """A step of a pipeline, from which jobs are made.
+
+    `queue_key` is the queue that its jobs ask for: None is a step without such a rule, "" one
+    with the rule `queue=`. A body of such a job names its cluster and no queue.
+    """
 
     type: JobType
     name: str | None = None
     key: str | None = None
     command: str = ""
-    queue_key: str = "default"
+    queue_key: str | None = "default"
     group_key: str | None = None
     soft_fail: bool = False
     parallelism: int | None = None

@@ -89,7 +89,7 @@ class Organization:
         self.members: list[Member] = []
         self.teams: list[Team] = []
         self.clusters: list[Cluster] = []
-        self.agents: dict[str, list[Agent]] = {}
+        self.agents: dict[Queue | str | None, list[Agent]] = {}
         self.pipelines: dict[str, Pipeline] = {}
         self.builds: list[Build] = []
         self.rendered_jobs = RenderedJobs()
@@ -237,9 +237,9 @@ class Organization:
     ) -> None:
         """Connect agents to a queue of a cluster, or by tag without one."""
         at = at or self.clock()
-        self.agents[queue_key] = [
+        self.agents[queue or queue_key] = [
             Agent(
-                derived_id(at, self.slug, "agent", queue_key, n),
+                derived_id(at, queue.id if queue else self.slug, "agent", queue_key, n),
                 f"{queue_key}-{n}",
                 queue_key,
                 queue,
@@ -408,7 +408,7 @@ class Organization:
             if state == "scheduled":
                 job.runnable_at = at + timedelta(milliseconds=70)
             if step.type == "script":
-                job.queue = queues.get(step.queue_key)
+                job.queue = queues.get(step.queue_key or "")
             build.jobs.append(job)
 
     def _bring_to(self, build: Build, state: str, run_seconds: float) -> None:
@@ -481,7 +481,7 @@ class Organization:
         job.runnable_at = job.runnable_at or at
         job.started_at = at
         job.concurrency_wait_time_ms = concurrency_wait_time_ms
-        agents = self.agents.get(job.step.queue_key)
+        agents = self.agents.get(job.queue or job.step.queue_key)
         if job.step.type == "script" and agents:
             job.agent = agent or agents[int(job.id[-4:], 16) % len(agents)]
         self.rendered_jobs.discard(job.build.id)

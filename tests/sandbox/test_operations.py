@@ -71,6 +71,31 @@ def test_a_build_goes_from_scheduled_to_passed(
     assert body["finished_at"] == "2026-11-19T12:01:00.000Z"
 
 
+def test_each_queue_has_its_own_agents_whatever_its_key(api: Api, acme: Organization) -> None:
+    mac = acme.add_cluster("Mac")
+    acme.add_agents("default", 2, queue=mac.queues[0])
+    acme.add_pipeline("mac", cluster=mac)
+    agents = []
+    for pipeline in ("web", "mac"):
+        build = acme.create_build(pipeline, state="passed")
+        [job] = api.json(f"/organizations/acme/pipelines/{pipeline}/builds/{build.number}")["jobs"]
+        assert job["agent"]["cluster_queue_url"] == job["cluster_queue_url"]
+        agents.append(job["agent"]["id"])
+    assert len(set(agents)) == 2
+    assert len(api.json("/organizations/acme/agents")) == 4 + 2
+
+
+@pytest.mark.parametrize(("key", "rules"), [(None, []), ("", ["queue="])])
+def test_a_job_that_asks_for_no_queue_names_its_cluster_alone(
+    api: Api, acme: Organization, key: str | None, rules: list[str]
+) -> None:
+    acme.create_build("web", jobs=[Step("script", queue_key=key)])
+    [job] = read(api)["jobs"]
+    assert job["agent_query_rules"] == rules
+    assert job["cluster_id"] == acme.clusters[0].id
+    assert (job["cluster_queue_id"], job["cluster_queue_url"]) == (None, None)
+
+
 def test_a_hard_failure_makes_a_build_failing_and_a_soft_one_does_not(
     api: Api, acme: Organization
 ) -> None:
