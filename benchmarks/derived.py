@@ -1,8 +1,8 @@
 """How long the derived tables take: all of them, and one day of those recomputed by day.
 
 The history is made by SQL: 90 days, 200 pipelines with a step graph of three stages, retries,
-blocks, triggers and six queues, by a process of its own, so that the peak of memory is that of
-deriving. Threads are those of a small machine; deriving limits its memory itself.
+blocks, triggers and six queues in two clusters, by a process of its own, so that the peak of memory
+is that of deriving. Threads are those of a small machine; deriving limits its memory itself.
 """
 
 import os
@@ -29,7 +29,10 @@ _FIRST_DAY = date(2026, 8, 1)
 _THREADS = "SET threads = 2"
 _RULES = Rules(
     time_zone="Europe/Berlin",
-    prices=(Price(0.08, queue="queue-1", billed_seconds=60), Price(0.01, tag="os=linux")),
+    prices=(
+        Price(0.08, queue="queue-1", cluster="cluster-1", billed_seconds=60),
+        Price(0.01, tag="os=linux"),
+    ),
 )
 
 _PIPELINES = """
@@ -40,6 +43,24 @@ SELECT
     'pipeline-' || n AS slug,
     'main' AS default_branch
 FROM range(200) AS r(n)
+"""
+_CLUSTERS = """
+INSERT INTO clusters BY NAME
+SELECT
+    md5('k' || n)::UUID AS cluster_id,
+    md5('o')::UUID AS organization_id,
+    'cluster-' || n AS name,
+    md5('q' || n)::UUID AS default_queue_id
+FROM range(2) AS r(n)
+"""
+_QUEUES = """
+INSERT INTO queues BY NAME
+SELECT
+    md5('q' || n)::UUID AS queue_id,
+    md5('o')::UUID AS organization_id,
+    md5('k' || n % 2)::UUID AS cluster_id,
+    'queue-' || n // 2 AS key
+FROM range(6) AS r(n)
 """
 _BUILDS = """
 INSERT INTO builds BY NAME
@@ -78,7 +99,9 @@ SELECT
     if(is_retried, 'automatic', NULL) AS retry_type,
     md5('a' || hash(n, 4) % 3000)::UUID AS agent_id,
     ['os=linux', 'size=' || hash(n, 5) % 4] AS agent_meta_data,
-    ['queue=queue-' || hash(n, 6) % 6] AS agent_query_rules,
+    md5('k' || queue % 2)::UUID AS cluster_id,
+    md5('q' || queue)::UUID AS queue_id,
+    ['queue=queue-' || queue // 2] AS agent_query_rules,
     'make step-' || place AS command,
     build_created_at AS created_at,
     build_created_at + to_milliseconds(place // 3 * 240000 + hash(n, 7) % 5000) AS runnable_at,
@@ -90,6 +113,7 @@ FROM (
     SELECT
         n,
         n % $per_build AS place,
+        hash(n, 6) % 6 AS queue,
         place = 8 AND hash(n // $per_build, 10) % 5 = 0 AS is_retried,
         place = 9 AND hash(n // $per_build, 10) % 5 = 0 AS is_retry
     FROM range($builds * $per_build) AS r(n)
@@ -155,6 +179,8 @@ def fill(path: Path, builds: int) -> None:
         connection.execute(_THREADS)
         connection.execute("SET memory_limit = '4GB'")
         connection.execute(_PIPELINES)
+        connection.execute(_CLUSTERS)
+        connection.execute(_QUEUES)
         connection.execute(_BUILDS, values)
         connection.execute(_JOBS, {**values, "per_build": JOBS_PER_BUILD})
 

@@ -10,7 +10,9 @@ end = "17:00"
 holidays = [2026-12-25, 2026-12-26]
 
 [[prices]]                        # the first that fits a job counts
-queue = "macos"                   # the queue's key, or `tag`: one of the agent's tags
+queue = "macos"                   # the queue's key
+cluster = "Apple"                 # the cluster's name; default: any; `queue` may then be left out
+                                  # instead of both, `tag` is one of the agent's tags
 per_minute = 0.08
 billed_seconds = 60               # runs are rounded up to multiples of it; default 1
 
@@ -81,12 +83,16 @@ class Price(_Rule, frozen=True):
 
     per_minute: Annotated[float, msgspec.Meta(ge=0)]
     queue: Text | None = None
+    cluster: Text | None = None
     tag: Text | None = None
     billed_seconds: Annotated[int, msgspec.Meta(ge=1)] = 1
 
     def __post_init__(self) -> None:
-        if (self.queue is None) == (self.tag is None):
-            raise ValueError("a price is for a `queue` or for a `tag`: exactly one of them")
+        if (self.queue is None and self.cluster is None) == (self.tag is None):
+            raise ValueError(
+                "a price names a `queue`, a `cluster` or both, or it names a `tag`: "
+                "exactly one of these"
+            )
 
 
 class Deployment(_Rule, frozen=True):

@@ -31,15 +31,15 @@ shown AS (
 SELECT
     organization,
     team_slug,
-    queue_key,
+    queue,
     sum(cost) AS cost,
     sum(agent_minutes) / 60 AS hours,
     sum(unpriced_minutes) / 60 AS unpriced_hours,
     any_value(currency) AS currency
 FROM days
 JOIN shown USING (organization, team_slug)
-GROUP BY organization, team_slug, queue_key, whole_cost, whole_minutes
-ORDER BY whole_cost DESC NULLS LAST, whole_minutes DESC, organization, team_slug, queue_key
+GROUP BY organization, team_slug, queue, whole_cost, whole_minutes
+ORDER BY whole_cost DESC NULLS LAST, whole_minutes DESC, organization, team_slug, queue
 """
 
 
@@ -56,7 +56,7 @@ def cost_by_team(connection: Connection, *, days: int = 30) -> Figure:
     rows = read(connection, _QUERY, days=days, bars=_BARS)
     if rows.is_empty():
         return no_data(_TITLE)
-    rows = rows.with_columns(team=named(rows, "team_slug"))
+    rows = rows.with_columns(team=named(rows, "team_slug"), queue=named(rows, "queue"))
     is_priced = rows["cost"].count() > 0
     value, unit = ("cost", rows["currency"][0]) if is_priced else ("hours", "agent hours")
     bars = (
@@ -66,12 +66,11 @@ def cost_by_team(connection: Connection, *, days: int = 30) -> Figure:
             x=alt.X(f"{value}:Q", title=unit),
             y=alt.Y("team:N", title=None, sort=None, axis=alt.Axis(ticks=False)),
             color=alt.Color(
-                "queue_key:N",
-                title="queue",
+                "queue:N",
                 scale=alt.Scale(range=CATEGORIES),
                 legend=alt.Legend(symbolType="square"),
             ),
-            tooltip=["team", "queue_key", "cost", "hours"],
+            tooltip=["team", "queue", "cost", "hours"],
         )
         .properties(width=WIDTH - 80, height=alt.Step(26))
     )

@@ -19,7 +19,7 @@ _QUERY = """
 WITH waits AS (
     SELECT
         organizations.slug AS organization,
-        job_runs.queue_key,
+        job_runs.queue,
         isodow(local_day) AS weekday,
         local_hour,
         queue_seconds
@@ -27,27 +27,28 @@ WITH waits AS (
     JOIN queue_hourly
         ON
             queue_hourly.organization_id = job_runs.organization_id
+            AND queue_hourly.queue_id IS NOT DISTINCT FROM job_runs.queue_id
             AND queue_hourly.queue_key = job_runs.queue_key
             AND hour = date_trunc('hour', runnable_at)
     JOIN organizations ON organizations.organization_id = job_runs.organization_id
     WHERE queue_seconds IS NOT NULL AND day > (SELECT max(day) FROM job_runs) - $days
 ),
 shown AS (
-    SELECT organization, queue_key
+    SELECT organization, queue
     FROM waits
     GROUP BY ALL
-    ORDER BY sum(queue_seconds) DESC, organization, queue_key
+    ORDER BY sum(queue_seconds) DESC, organization, queue
     LIMIT $queues
 )
 SELECT
     organization,
-    queue_key,
+    queue,
     weekday,
     local_hour,
     count(*) AS waits,
     quantile_cont(queue_seconds, $quantile) / 60 AS wait_minutes
 FROM waits
-SEMI JOIN shown USING (organization, queue_key)
+SEMI JOIN shown USING (organization, queue)
 GROUP BY ALL
 HAVING count(*) >= $least_waits
 ORDER BY ALL
@@ -79,7 +80,7 @@ def queue_wait_heatmap(connection: Connection, *, days: int = 28, quantile: floa
         dict(enumerate(_WEEKDAYS, 1)), return_dtype=pl.String
     )
     squares = (
-        alt.Chart(rows.with_columns(queue=named(rows, "queue_key"), weekday=weekday))
+        alt.Chart(rows.with_columns(queue=named(rows, "queue"), weekday=weekday))
         .mark_rect()
         .encode(
             x=alt.X(

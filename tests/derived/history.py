@@ -65,10 +65,34 @@ class History:
         )
         return pipeline_id
 
-    def queue(self, key: str) -> UUID:
-        """Add a queue."""
+    def cluster(self, name: str, organization_id: UUID = ORGANIZATION) -> UUID:
+        """Add a cluster without queues."""
+        cluster_id = self._next_id()
+        self._insert("clusters", cluster_id=cluster_id, organization_id=organization_id, name=name)
+        return cluster_id
+
+    def queue(
+        self,
+        key: str,
+        cluster_id: UUID | None = None,
+        *,
+        is_default: bool = False,
+        organization_id: UUID = ORGANIZATION,
+    ) -> UUID:
+        """Add a queue, as the default one of its cluster if `is_default`."""
         queue_id = self._next_id()
-        self._insert("queues", queue_id=queue_id, organization_id=ORGANIZATION, key=key)
+        self._insert(
+            "queues",
+            queue_id=queue_id,
+            organization_id=organization_id,
+            cluster_id=cluster_id,
+            key=key,
+        )
+        if is_default:
+            self.connection.execute(
+                "UPDATE clusters SET default_queue_id = ? WHERE cluster_id = ?",
+                [queue_id, cluster_id],
+            )
         return queue_id
 
     def team(self, slug: str = "web", *, is_default: bool = False, seen: str = SNAPSHOT) -> UUID:

@@ -122,5 +122,6 @@ def test_each_derived_table_is_an_asset_that_tells_what_it_is(session: Session) 
         assert [column.name for column in schema.columns] == [c.name for c in table.columns]
         assert all(column.description for column in schema.columns)
     assert graph.get(JOB_RUNS).parent_keys == {
-        dg.AssetKey(["buildkite", name]) for name in ("builds", "jobs", "pipelines", "queues")
+        dg.AssetKey(["buildkite", name])
+        for name in ("builds", "clusters", "jobs", "pipelines", "queues")
     }

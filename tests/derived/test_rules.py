@@ -68,6 +68,21 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
     assert rules.freshness_hours == FreshnessHours(catalog=26, builds=3, access=26)
 
 
+def test_a_price_names_a_queue_a_cluster_or_both(tmp_path: Path) -> None:
+    prices = """
+        prices = [
+            {per_minute = 3, queue = "default", cluster = "Mac"},
+            {per_minute = 2, cluster = "Mac"},
+            {per_minute = 1, queue = "default"},
+        ]
+    """
+    assert read_rules(written(tmp_path, prices)).prices == (
+        Price(3, queue="default", cluster="Mac"),
+        Price(2, cluster="Mac"),
+        Price(1, queue="default"),
+    )
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "line", "reason"),
     [
@@ -81,6 +96,10 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
         ("per_minute = 1\n", "price = 1\n", 14, "unknown field `price`"),
         ("per_minute = 1\n", "", 12, "missing required field `per_minute`"),
         ('tag = "os=linux"\n', "", 12, "exactly one"),
+        ('tag = "os=linux"', 'tag = "os=linux"\nqueue = "linux"', 12, "exactly one"),
+        ('tag = "os=linux"', 'tag = "os=linux"\ncluster = "Linux"', 12, "exactly one"),
+        ('queue = "macos"', 'queue = "macos"\ncluster = ""', 10, "length >= 1"),
+        ('queue = "macos"', 'queue = "macos"\ncluster = 3', 10, "str"),
         ("exit_statuses = [125, 137]", "exit_statuses = []", 17, "length >= 1"),
         ("exit_statuses = [125, 137]", 'exit_statuses = ["137"]', 17, "int"),
         ("exit_statuses = [125, 137]\n", "", 16, "missing required field `exit_statuses`"),

@@ -120,7 +120,7 @@ def test_outcomes_add_up_to_all_builds(month: Connection) -> None:
 def test_the_heat_map_is_hottest_where_macos_starves(month: Connection) -> None:
     rows = shown(figures.queue_wait_heatmap(month, quantile=0.5))
     hottest = max(rows, key=lambda row: row["wait_minutes"])
-    assert hottest["queue_key"] == "macos"
+    assert hottest["queue"] == "macos"
     assert hottest["local_hour"] in {12, 13}
     assert min(row["waits"] for row in rows) >= 5
 
@@ -130,7 +130,7 @@ def test_waits_of_the_heat_map_are_those_of_the_jobs(month: Connection) -> None:
     [cell] = [
         row
         for row in shown(figures.queue_wait_heatmap(month))
-        if (row["queue_key"], row["weekday"], row["local_hour"]) == ("macos", "Tue", 12)
+        if (row["queue"], row["weekday"], row["local_hour"]) == ("macos", "Tue", 12)
     ]
     [(waits, minutes)] = all_of(
         month,
@@ -163,7 +163,7 @@ def test_cost_of_teams_adds_up_to_the_cost_of_all_days(month: Connection) -> Non
     rows = shown(figures.cost_by_team(month, days=99))
     assert sum(row["cost"] or 0 for row in rows) == pytest.approx(cost)
     assert sum(row["hours"] for row in rows) == pytest.approx(hours)
-    assert "mobile" in {row["team"] for row in rows if row["queue_key"] == "macos"}
+    assert "mobile" in {row["team"] for row in rows if row["queue"] == "macos"}
     assert "(no team owns it)" in {row["team"] for row in rows}
 
 
@@ -196,6 +196,52 @@ def test_pipelines_of_several_organizations_are_told_apart() -> None:
     history.derive("build_runs")
     names = {row["pipeline"] for row in shown(figures.main_strip(history.connection))}
     assert names == {"acme/web", "zeta/web"}
+
+
+def test_queues_with_one_key_are_told_apart() -> None:
+    """By the cluster within an organization, and by the organization beyond it."""
+    other = UUID(int=2)
+    history = History()
+    web = history.pipeline()
+    created = {
+        organization: history.build(web, "10:00", organization_id=organization)
+        for organization in (ORGANIZATION, other)
+    }
+    for organization, cluster, minutes in (
+        (ORGANIZATION, "Linux", 1),
+        (ORGANIZATION, "Mac", 30),
+        (other, "Linux", 10),
+    ):
+        queue = history.queue(
+            "default",
+            history.cluster(cluster, organization_id=organization),
+            organization_id=organization,
+        )
+        for _ in range(5):
+            history.job(
+                created[organization],
+                *("t", "10:00", f"10:{minutes:02}", "11:00"),
+                organization_id=organization,
+                queue_id=queue,
+            )
+    add_organization(history, ORGANIZATION, "acme")
+    add_organization(history, other, "zeta")
+    history.derive("queue_hourly", "agent_cost_daily")
+    assert {
+        row["queue"]: (row["waits"], row["wait_minutes"])
+        for row in shown(figures.queue_wait_heatmap(history.connection, quantile=0.5))
+    } == {
+        "acme/Linux / default": (5, 1),
+        "acme/Mac / default": (5, 30),
+        "zeta/default": (5, 10),
+    }
+    assert {
+        row["queue"]: row["hours"] for row in shown(figures.cost_by_team(history.connection))
+    } == {
+        "acme/Linux / default": pytest.approx(5 * 59 / 60),
+        "acme/Mac / default": pytest.approx(5 * 30 / 60),
+        "zeta/default": pytest.approx(5 * 50 / 60),
+    }
 
 
 def test_names_from_outside_are_text_in_a_picture() -> None:

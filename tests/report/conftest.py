@@ -39,8 +39,8 @@ def harmful(month_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             SELECT table_name, column_name
             FROM duckdb_columns() JOIN duckdb_tables() USING (table_name)
             WHERE data_type = 'VARCHAR' AND column_name IN (
-                'pipeline_slug', 'slug', 'step', 'branch', 'queue_key', 'application', 'name',
-                'environment', 'email', 'evidence'
+                'pipeline_slug', 'slug', 'step', 'branch', 'queue_key', 'queue', 'application',
+                'name', 'environment', 'email', 'evidence'
             )
         """).fetchall()
         for table, column in texts:

@@ -3,21 +3,25 @@ One row per queue, pipeline, owning team and local day on which agents began job
 and the price of them.
 
 A job's whole run counts on the day on which it began, in the rules' time zone; a job that still
-runs counts so far. The first price of
-the rules file that fits a job's queue or one of its agent's tags counts; the run is rounded up as
-that rule says. Minutes without a price are unpriced, not free.
+runs counts so far. The first price of the rules file that fits a job's queue, its cluster or one of
+its agent's tags counts; the run is rounded up as that rule says. Minutes without a price are
+unpriced, not free.
 
 Teams are those that owned the pipeline when the run began: see `pipeline_owners`. A pipeline that
 several own has a row for each, and all its figures are that team's equal part: any sum over rows,
 by team or not, counts nothing twice and loses nothing.
 
-Key: organization_id, queue_key, pipeline_id, pipeline_slug, team_id, attribution, local_day
+Key: organization_id, queue_id, queue_key, pipeline_id, pipeline_slug, team_id, attribution, local_day
 Recomputed: whole
 
 Columns:
   local_day         DATE     The day, in the rules' time zone.
   organization_id   UUID     The organization.
-  queue_key         VARCHAR  The queue.
+  queue_id          UUID     The queue; NULL for jobs of which only a key is known.
+  queue_key         VARCHAR  Its key.
+  cluster_id        UUID     Its cluster.
+  cluster_name      VARCHAR  The cluster's name.
+  queue             VARCHAR  The queue's name for people, as in `job_runs`.
   pipeline_id       UUID     The pipeline; NULL while no pipeline of its slug is known.
   pipeline_slug     VARCHAR  The pipeline's present slug, else the one when read.
   team_id           UUID     A team that owned it; NULL where none did, or none is known.
@@ -33,22 +37,30 @@ Columns:
   wasted_cost       DOUBLE   Their price; NULL if no run has a price.
   currency          VARCHAR  Of the prices.
 */
-WITH prices AS (
+WITH rules AS (
     SELECT
-        unnest(range(len($prices::STRUCT(
-            per_minute DOUBLE, queue VARCHAR, tag VARCHAR, billed_seconds BIGINT
-        )[]))) AS place,
-        unnest($prices::STRUCT(
-            per_minute DOUBLE, queue VARCHAR, tag VARCHAR, billed_seconds BIGINT
-        )[]) AS price
+        $prices::STRUCT(
+            per_minute DOUBLE, queue VARCHAR, cluster VARCHAR, tag VARCHAR, billed_seconds BIGINT
+        )[] AS prices
+),
+prices AS (
+    SELECT unnest(range(len(prices))) AS place, unnest(prices) AS price FROM rules
 ),
 kinds AS (
-    SELECT DISTINCT queue_key, agent_tags FROM job_runs WHERE agent_seconds IS NOT NULL
+    SELECT DISTINCT queue_key, cluster_name, agent_tags
+    FROM job_runs
+    WHERE agent_seconds IS NOT NULL
 ),
 priced_kinds AS (
-    SELECT queue_key, agent_tags, min_by(price, place) AS price
+    SELECT queue_key, cluster_name, agent_tags, min_by(price, place) AS price
     FROM kinds
-    JOIN prices ON price.queue = queue_key OR list_contains(agent_tags, price.tag)
+    JOIN prices
+        ON list_contains(agent_tags, price.tag)
+        OR (
+            price.tag IS NULL
+            AND (price.queue IS NULL OR price.queue = queue_key)
+            AND (price.cluster IS NULL OR price.cluster = cluster_name)
+        )
     GROUP BY ALL
 ),
 teams AS (
@@ -69,7 +81,11 @@ runs AS (
     SELECT
         (started_at AT TIME ZONE 'UTC' AT TIME ZONE $time_zone)::DATE AS local_day,
         organization_id,
+        queue_id,
         job_runs.queue_key,
+        cluster_id,
+        job_runs.cluster_name,
+        queue,
         job_runs.pipeline_id,
         pipeline_slug,
         begins_at,
@@ -81,6 +97,7 @@ runs AS (
     FROM job_runs
     LEFT JOIN priced_kinds
         ON priced_kinds.queue_key = job_runs.queue_key
+        AND priced_kinds.cluster_name IS NOT DISTINCT FROM job_runs.cluster_name
         AND priced_kinds.agent_tags IS NOT DISTINCT FROM job_runs.agent_tags
     LEFT JOIN spans
         ON spans.pipeline_id = job_runs.pipeline_id
@@ -92,7 +109,11 @@ by_pipeline AS (
     SELECT
         local_day,
         organization_id,
+        queue_id,
         queue_key,
+        cluster_id,
+        cluster_name,
+        queue,
         pipeline_id,
         pipeline_slug,
         begins_at,
@@ -110,7 +131,11 @@ by_pipeline AS (
 SELECT
     local_day,
     organization_id,
+    queue_id,
     queue_key,
+    any_value(cluster_id) AS cluster_id,
+    any_value(cluster_name) AS cluster_name,
+    any_value(queue) AS queue,
     pipeline_id,
     pipeline_slug,
     team_id,

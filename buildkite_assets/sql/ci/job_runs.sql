@@ -9,6 +9,16 @@ The wait for an agent begins when the job becomes runnable: `scheduled_at` and `
 before dependencies, blocks and concurrency groups let it. Durations are never negative: where
 clocks disagree, they are 0.
 
+A queue is identified by `organization_id, queue_id, queue_key`, since clusters may have queues of
+the same key. Jobs that run outside of clusters have no queue id: the key that they ask for, with a
+rule `queue=key`, identifies their queue. A rule `queue=` without a key asks for no queue.
+
+`queue` is unique among the queues of an organization. It is the key alone where that says it all,
+else `cluster / key`: where several clusters have a queue of this key, and where the queue was never
+listed, such as one that was deleted before the first sync. The end of the cluster's id stands for a
+name that is not known. Outside of clusters it is `(no cluster) / key` if a cluster has a queue of
+this key. Only a queue that was deleted and created again, with another id, shares its name.
+
 A code failure, in every table, is an attempt whose `failure_class` is code or timeout: the same
 code may fail or hang, so a timeout can be flaky. An infrastructure failure is one whose class is
 infra or expired. A soft failure is any failed attempt, timeouts included, that does not fail its
@@ -43,8 +53,12 @@ Columns:
                                        or refused, or a rule `[[infrastructure]]` says so),
                                        timeout, expired or canceled; else NULL.
   exit_status               INTEGER    The command's exit status; -1 where the agent was lost.
-  queue_id                  UUID       The queue that it waited in.
-  queue_key                 VARCHAR    That queue's key, else the queue it asks for, else `default`.
+  queue_id                  UUID       The queue that it waited in: its own, else the default queue
+                                       of its cluster if it asks for none; NULL if neither is known.
+  queue_key                 VARCHAR    That queue's key, else the key it asks for, else `default`.
+  cluster_id                UUID       That queue's cluster; NULL without a queue id.
+  cluster_name              VARCHAR    Its name; NULL if the cluster is not known.
+  queue                     VARCHAR    The queue's name for people: its key, or `cluster / key`.
   agent_id                  UUID       The agent that ran it.
   agent_tags                VARCHAR[]  That agent's tags.
   created_at                TIMESTAMP  When the attempt was created.
@@ -73,6 +87,7 @@ WITH RECURSIVE known_builds AS (
         build_id,
         pipeline_id,
         pipeline_slug,
+        cluster_id,
         state,
         synced_at,
         absent_since,
@@ -89,6 +104,7 @@ attempts AS NOT MATERIALIZED (
         ),
         known_builds.pipeline_id,
         known_builds.pipeline_slug AS slug_when_read,
+        known_builds.cluster_id AS build_cluster_id,
         known_builds.state AS build_state,
         known_builds.synced_at AS build_synced_at,
         known_builds.is_over AS build_is_over
@@ -175,12 +191,48 @@ timed AS (
         if(ran_until < started_at, 0, epoch(ran_until - started_at)) AS agent_seconds,
         NOT is_last_attempt OR state = 'canceled' OR build_state = 'canceled' AS is_wasted
     FROM ended
+),
+asking AS (
+    SELECT
+        timed.*,
+        coalesce(timed.cluster_id, build_cluster_id) AS job_cluster_id,
+        list_filter(agent_query_rules, lambda rule: rule LIKE 'queue=_%')[1][7:] AS asked_key
+    FROM timed
+),
+waiting AS (
+    SELECT
+        asking.*,
+        coalesce(asking.queue_id, if(asked_key IS NULL, default_queue_id, NULL)) AS own_queue_id
+    FROM asking
+    LEFT JOIN clusters ON clusters.cluster_id = job_cluster_id
+),
+listed_queues AS (
+    SELECT
+        queue_id,
+        key,
+        cluster_id,
+        count(DISTINCT cluster_id) OVER (PARTITION BY organization_id, key) <= 1 AS is_named_by_key
+    FROM queues
+),
+queued AS (
+    SELECT
+        waiting.*,
+        coalesce(listed_queues.key, asked_key, 'default') AS queue_key,
+        if(own_queue_id IS NULL, NULL, coalesce(listed_queues.cluster_id, job_cluster_id))
+            AS queue_cluster_id,
+        coalesce(
+            is_named_by_key,
+            own_queue_id IS NULL
+                AND (organization_id, queue_key) NOT IN (SELECT organization_id, key FROM queues)
+        ) AS is_named_by_key
+    FROM waiting
+    LEFT JOIN listed_queues ON listed_queues.queue_id = own_queue_id
 )
 SELECT
     job_id,
     build_id,
-    timed.organization_id,
-    timed.pipeline_id,
+    queued.organization_id,
+    queued.pipeline_id,
     coalesce(pipelines.slug, slug_when_read) AS pipeline_slug,
     build_created_at::DATE AS day,
     step,
@@ -194,14 +246,8 @@ SELECT
     outcome,
     outcome = 'failed' AND coalesce(soft_failed, false) AS is_soft_failed,
     exit_status,
-    timed.queue_id,
-    coalesce(
-        queues.key,
-        list_filter(agent_query_rules, lambda rule: rule LIKE 'queue=%')[1][7:],
-        'default'
-    ) AS queue_key,
     CASE
-        WHEN timed.failure_class IS DISTINCT FROM 'code' THEN timed.failure_class
+        WHEN queued.failure_class IS DISTINCT FROM 'code' THEN queued.failure_class
         WHEN len(list_filter(
             $infrastructure::STRUCT(exit_statuses INTEGER[], queue VARCHAR, step VARCHAR)[],
             lambda rule: list_contains(rule.exit_statuses, exit_status)
@@ -210,9 +256,22 @@ SELECT
         )) > 0 THEN 'infra'
         ELSE 'code'
     END AS failure_class,
+    own_queue_id AS queue_id,
+    queue_key,
+    queue_cluster_id AS cluster_id,
+    clusters.name AS cluster_name,
+    if(
+        is_named_by_key,
+        queue_key,
+        concat(
+            coalesce(clusters.name, right(queue_cluster_id::VARCHAR, 12), '(no cluster)'),
+            ' / ',
+            queue_key
+        )
+    ) AS queue,
     agent_id,
     agent_meta_data AS agent_tags,
-    timed.created_at,
+    queued.created_at,
     runnable_at,
     started_at,
     finished_at,
@@ -224,6 +283,6 @@ SELECT
     run_seconds,
     agent_seconds,
     if(is_wasted, 1, 0) * agent_seconds AS wasted_seconds
-FROM timed
+FROM queued
 LEFT JOIN pipelines USING (pipeline_id)
-LEFT JOIN queues ON queues.queue_id = timed.queue_id
+LEFT JOIN clusters ON clusters.cluster_id = queue_cluster_id

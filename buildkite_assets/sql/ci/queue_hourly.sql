@@ -1,13 +1,26 @@
 /*
 One row per queue and hour in which jobs came, waited or ran.
 
-Hours are UTC, so that none stands twice when clocks change; the local ones beside them are of the
-rules' time zone. Waits count in the hour in which the job became runnable, so that a job that came
-at noon and began at two is noon's. Jobs that never began have no wait: their number stands beside
-the percentiles, which they would lengthen. How many ran and how many waited is followed from one
-change to the next, not sampled; what still waits or runs does so until Buildkite last told of it.
+Hours are UTC, so that none stands twice when clocks change. The local day and hour beside them are
+those in which the UTC hour begins, in the rules' time zone. In a zone that is off by half an hour,
+such as Asia/Kolkata, a row covers the second half of its local hour and the first half of the next:
+the row that begins at 23:30 counts for the day that ends. For exact local hours, group `job_runs`
+by its instants.
 
-Key: organization_id, queue_key, hour
+Queues of different clusters have different rows, whatever their keys. Jobs without a queue id
+count in the row of the key that they ask for.
+
+Waits count in the hour in which the job became runnable, so that a job that came at noon and began
+at two is noon's. Jobs that never began have no wait: their number stands beside the percentiles,
+which they would lengthen. How many ran and how many waited is followed from one change to the next,
+not sampled; what still waits or runs does so until Buildkite last told of it.
+
+Counts add up over hours, and so do the means, to job hours. Percentiles do not: neither the mean
+nor the maximum of those of 24 hours is that of the day. For waits over any other range, compute
+`quantile_cont(queue_seconds, 0.9)` and `count(queue_seconds)` from `job_runs`, grouped by
+`organization_id, queue_id, queue_key` and filtered by `runnable_at`.
+
+Key: organization_id, queue_id, queue_key, hour
 Recomputed: whole
 
 Columns:
@@ -15,7 +28,11 @@ Columns:
   local_day           DATE       The day it begins on, in the rules' time zone.
   local_hour          INTEGER    Its hour of that day, 0 to 23.
   organization_id     UUID       The organization.
-  queue_key           VARCHAR    The queue.
+  queue_id            UUID       The queue; NULL for jobs of which only a key is known.
+  queue_key           VARCHAR    Its key.
+  cluster_id          UUID       Its cluster.
+  cluster_name        VARCHAR    The cluster's name.
+  queue               VARCHAR    The queue's name for people, as in `job_runs`.
   arrivals            BIGINT     Attempts that became runnable.
   starts              BIGINT     Attempts that an agent began.
   waits               BIGINT     Arrivals that were begun, then or later: what the wait stands on.
@@ -29,12 +46,24 @@ Columns:
   peak_waiting        BIGINT     Most jobs waiting at once.
   distinct_agents     BIGINT     Agents that began a job.
 */
-WITH lines AS MATERIALIZED (
+WITH names AS MATERIALIZED (
     SELECT
         organization_id,
+        queue_id,
         queue_key,
-        (row_number() OVER (ORDER BY organization_id, queue_key))::INTEGER AS line
-    FROM (SELECT DISTINCT organization_id, queue_key FROM job_runs)
+        any_value(cluster_id) AS cluster_id,
+        any_value(cluster_name) AS cluster_name,
+        any_value(queue) AS queue,
+        (row_number() OVER (ORDER BY organization_id, queue_id, queue_key))::INTEGER AS line
+    FROM (
+        SELECT DISTINCT organization_id, queue_id, queue_key, cluster_id, cluster_name, queue
+        FROM job_runs
+    )
+    GROUP BY organization_id, queue_id, queue_key
+),
+-- Without the names, which would make joins with all attempts slow.
+lines AS MATERIALIZED (
+    SELECT organization_id, queue_id, queue_key, line FROM names
 ),
 attempts AS NOT MATERIALIZED (
     SELECT
@@ -47,7 +76,10 @@ attempts AS NOT MATERIALIZED (
         gave_up_at,
         finished_at
     FROM job_runs
-    JOIN lines USING (organization_id, queue_key)
+    JOIN lines
+        ON lines.organization_id = job_runs.organization_id
+        AND lines.queue_id IS NOT DISTINCT FROM job_runs.queue_id
+        AND lines.queue_key = job_runs.queue_key
 ),
 -- Whatever makes one more or one less wait or run.
 changes AS NOT MATERIALIZED (
@@ -158,7 +190,11 @@ SELECT
     (hour AT TIME ZONE 'UTC' AT TIME ZONE $time_zone)::DATE AS local_day,
     hour(hour AT TIME ZONE 'UTC' AT TIME ZONE $time_zone)::INTEGER AS local_hour,
     organization_id,
+    queue_id,
     queue_key,
+    cluster_id,
+    cluster_name,
+    queue,
     coalesce(arrivals, 0) AS arrivals,
     coalesce(starts, 0) AS starts,
     coalesce(waits, 0) AS waits,
@@ -173,7 +209,7 @@ SELECT
     coalesce(distinct_agents, 0) AS distinct_agents
 FROM (FROM load WHERE is_running) AS running
 JOIN (FROM load WHERE NOT is_running) AS waiting USING (line, hour)
-JOIN lines USING (line)
+JOIN names USING (line)
 LEFT JOIN arriving USING (line, hour)
 LEFT JOIN starting USING (line, hour)
 WHERE arrivals > 0 OR starts > 0 OR running.peak > 0 OR waiting.peak > 0
