@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from statistics import quantiles
 
 import pytest
 
@@ -39,6 +40,22 @@ def test_every_query_runs(query: str, month_file: Path) -> None:
     with connect(month_file) as connection:
         some_pipeline = "(SELECT any_value(pipeline_id) FROM pipelines)"
         assert connection.execute(query.replace("?", some_pipeline)).fetchall() is not None
+
+
+def test_waits_over_a_week_are_percentiles_of_its_jobs(month_file: Path) -> None:
+    [query] = [query for query in QUERIES if "quantile_cont(queue_seconds" in query]
+    waits: dict[str, list[float]] = {}
+    with connect(month_file) as connection:
+        rows = connection.execute(query).fetchall()
+        for queue, seconds in connection.execute(
+            "SELECT queue, queue_seconds FROM job_runs WHERE day > '2025-11-13'"
+        ).fetchall():
+            waits.setdefault(queue, []).extend([] if seconds is None else [seconds])
+    assert {"macos", "Linux / default"} < {queue for queue, _, _ in rows}
+    assert {queue: (wait, n) for queue, wait, n in rows} == {
+        queue: (pytest.approx(quantiles(seconds, n=10, method="inclusive")[-1]), len(seconds))
+        for queue, seconds in waits.items()
+    }
 
 
 def test_every_code_of_an_error_is_told_of() -> None:

@@ -1,7 +1,8 @@
 """Tables by local day and by hour: worked examples, and a model that counts second by second."""
 
 from collections import Counter
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -220,6 +221,40 @@ def test_the_hour_that_comes_twice_has_two_rows() -> None:
     assert history.rows("queue_hourly", "local_hour", "arrivals") == [(2, 1), (2, 1), (3, 1)]
 
 
+@pytest.mark.parametrize(
+    ("zone", "instants", "rows"),
+    [
+        # 08:40 and 09:10 local; 23:40 and 00:10 local.
+        (
+            "Asia/Kolkata",
+            ("2026-11-02 03:10", "2026-11-02 03:40", "2026-11-02 18:10", "2026-11-02 18:40"),
+            [(date(2026, 11, 2), 8, 2), (date(2026, 11, 2), 23, 2)],
+        ),
+        # Half an hour is left out: at 15:30 UTC two o'clock becomes half past two.
+        (
+            "Australia/Lord_Howe",
+            ("2026-10-03 14:45", "2026-10-03 15:15", "2026-10-03 15:45", "2026-10-03 16:00"),
+            [(date(2026, 10, 4), 0, 1), (date(2026, 10, 4), 1, 2), (date(2026, 10, 4), 3, 1)],
+        ),
+        # Half an hour comes twice: at 15:00 UTC two o'clock becomes half past one.
+        (
+            "Australia/Lord_Howe",
+            ("2026-04-04 14:15", "2026-04-04 15:15", "2026-04-04 15:45", "2026-04-04 16:00"),
+            [(date(2026, 4, 5), 1, 1), (date(2026, 4, 5), 1, 2), (date(2026, 4, 5), 2, 1)],
+        ),
+    ],
+)
+def test_an_hour_that_straddles_two_local_ones_counts_where_it_begins(
+    zone: str, instants: tuple[str, ...], rows: list[tuple[date, int, int]]
+) -> None:
+    history = History(Rules(time_zone=zone))
+    created = history.build(history.pipeline(), instants[0])
+    for instant in instants:
+        history.job(created, instant, instant, instant, plus(instant, seconds=1))
+    history.derive("queue_hourly")
+    assert history.rows("queue_hourly", "local_day", "local_hour", "arrivals") == rows
+
+
 SECONDS = st.integers(0, 2 * 3600)
 JOBS = st.lists(
     st.tuples(st.sampled_from(["x", "y"]), SECONDS, st.integers(0, 4000), st.integers(0, 9000)),
@@ -266,6 +301,43 @@ def test_concurrency_is_what_counting_second_by_second_gives(
             key: (pytest.approx(sum(counts) / 3600), max(counts))
             for key, counts in by_hour(levels).items()
         }
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.sampled_from(["Asia/Kolkata", "Australia/Lord_Howe", "America/Havana", "Asia/Kathmandu"]),
+    st.sampled_from(["2026-04-04 12:00", "2026-10-03 12:00", "2026-11-01 00:00"]),
+    JOBS,
+)
+def test_the_hours_of_a_queue_add_up_to_its_jobs_in_any_zone(
+    zone: str, begin: str, jobs: list[tuple[str, int, int, int]]
+) -> None:
+    """Each row's local day and hour are those of its begin, by Python's own time zones."""
+    history = History(Rules(time_zone=zone))
+    created = history.build(history.pipeline(), begin)
+    expected: Counter[tuple[str, str]] = Counter()
+    for queue, runnable, wait, run in jobs:
+        history.job(
+            created,
+            "t",
+            plus(begin, seconds=runnable),
+            plus(begin, seconds=runnable + wait),
+            plus(begin, seconds=runnable + wait + run),
+            agent_query_rules=[f"queue={queue}"],
+        )
+        for name, value in {"arrivals": 1, "starts": 1, "waits": 1}.items():
+            expected[queue, name] += value
+        expected[queue, "mean_waiting * 3600"] += wait
+        expected[queue, "mean_running * 3600"] += run
+    history.derive("queue_hourly")
+    sums: Counter[tuple[str, str]] = Counter()
+    for name in {name for _, name in expected}:
+        for queue, value in history.rows("queue_hourly", "queue_key", name):
+            sums[queue, name] += value
+    assert sums == pytest.approx(expected)
+    for hour, *local in history.rows("queue_hourly", "hour", "local_day", "local_hour"):
+        begins = hour.replace(tzinfo=UTC).astimezone(ZoneInfo(zone))
+        assert local == [begins.date(), begins.hour]
 
 
 # agent_cost_daily

@@ -44,6 +44,45 @@ def test_the_queue_macos_starves_at_local_noon(month: duckdb.DuckDBPyConnection)
     assert set(rows) == {("macos", 12), ("macos", 13)}
 
 
+def test_the_hours_of_each_queue_add_up_to_its_jobs(month: duckdb.DuckDBPyConnection) -> None:
+    """A job that never started has waited until it gave up."""
+    rows = month.execute("""
+        WITH by_queue AS (
+            SELECT queue, queue_id, queue_key,
+                count(runnable_at) AS arrivals,
+                count(started_at) AS starts,
+                count(queue_seconds) AS waits,
+                sum(queue_seconds) AS queue_seconds,
+                sum(coalesce(censored_queue_seconds, 0)) AS censored_seconds
+            FROM job_runs
+            GROUP BY ALL
+        ),
+        hours AS (
+            SELECT queue, queue_id, queue_key,
+                sum(arrivals) AS arrivals,
+                sum(starts) AS starts,
+                sum(waits) AS waits,
+                sum(mean_waiting) * 3600 AS waiting_seconds
+            FROM queue_hourly
+            GROUP BY ALL
+        )
+        SELECT
+            by_queue.queue,
+            hours.arrivals = by_queue.arrivals
+                AND hours.starts = by_queue.starts
+                AND hours.waits = by_queue.waits
+                AND abs(waiting_seconds - queue_seconds - censored_seconds) < 1
+        FROM by_queue
+        FULL JOIN hours
+            ON hours.queue = by_queue.queue
+            AND hours.queue_key = by_queue.queue_key
+            AND hours.queue_id IS NOT DISTINCT FROM by_queue.queue_id
+        ORDER BY 1
+    """).fetchall()
+    queues = ["(no cluster) / default", "Linux / default", "deploy", "gpu", "large", "macos"]
+    assert rows == [(queue, True) for queue in queues]
+
+
 def test_main_of_api_was_red_for_two_days(month: duckdb.DuckDBPyConnection) -> None:
     """It breaks every 28 days at 10:00 UTC, so the month's first day has a break, too."""
     rows = month.execute("""
