@@ -11,6 +11,9 @@ Columns:
   organization_id       UUID       The organization.
   queue_id              UUID       The queue; NULL for jobs that name it by its key only.
   queue_key             VARCHAR    The queue's key.
+  cluster_id            UUID       The queue's cluster; NULL where `queue_id` is.
+  cluster_name          VARCHAR    That cluster's present name.
+  queue                 VARCHAR    Its name for people: see `job_runs`.
   read_at               TIMESTAMP  The instant up to which the row is true, by Buildkite's clock.
   waiting_jobs          BIGINT     Script jobs that wait for an agent.
   longest_wait_seconds  DOUBLE     How long the first of them has waited; NULL if none waits.
@@ -29,6 +32,9 @@ SELECT
     job_runs.organization_id,
     queue_id,
     queue_key,
+    any_value(cluster_id) AS cluster_id,
+    any_value(cluster_name) AS cluster_name,
+    any_value(queue) AS queue,
     greatest(any_value(reads.read_at), max(open_builds.read_at)) AS read_at,
     count(open_builds.build_id) FILTER (started_at IS NULL) AS waiting_jobs,
     max(
@@ -41,4 +47,4 @@ LEFT JOIN open_builds
     ON open_builds.build_id = job_runs.build_id
     AND outcome = 'unfinished'
     AND (runnable_at IS NOT NULL OR started_at IS NOT NULL)
-GROUP BY ALL
+GROUP BY job_runs.organization_id, queue_id, queue_key
