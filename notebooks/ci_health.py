@@ -13,6 +13,7 @@ with app.setup:
 
     from buildkite_assets.report import ci_health
     from buildkite_assets.report.freshness import freshness, lagging_tables
+    from buildkite_assets.report.headlines import headlines
     from buildkite_assets.report.opening import is_invented, opened, settings_to_show
     from buildkite_assets.report.scope import known_pipelines, narrow, newest_days
     from buildkite_assets.settings import SettingsError
@@ -96,7 +97,7 @@ def _(con, scope):
     mo.vstack(
         [
             mo.md(f"{scope.label} (UTC)"),
-            cards(ci_health.headlines(con)),
+            cards(headlines(con)),
         ]
     )
     return

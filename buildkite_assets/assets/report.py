@@ -18,7 +18,9 @@ _SHOWN = (
     "dora_weekly",
     "flaky_steps",
     "job_runs",
+    "open_builds",
     "pipeline_daily",
+    "queue_backlog",
     "queue_hourly",
     "step_failures",
 )

@@ -84,7 +84,7 @@ def _panel(rows: pl.DataFrame, day: alt.X) -> alt.LayerChart:
     )
     lines = (
         base.transform_fold(["p50_minutes", "p90_minutes"], as_=["line", "minutes"])
-        .mark_line()
+        .mark_line(point=alt.OverlayMarkDef(size=36))
         .encode(
             y=alt.Y("minutes:Q", axis=alt.Axis(tickCount=3)),
             color=alt.Color("line:N", scale=alt.Scale(range=[RUN, QUEUE]), legend=None),

@@ -37,6 +37,7 @@ HEAT = ["#4b678f", "#8b8a80", "#d1b45a", "#ffe14d"]
 """From little to much: lightness grows all the way, and blue to yellow is seen by all."""
 
 WIDTH = 640
+_MOST_DATES = 8
 _DAY_MILLISECONDS = 86_400_000
 _LOOK = alt.Config(
     font="system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
@@ -93,7 +94,15 @@ def newest_days(rows: pl.DataFrame, column: str, days: int, *, is_labelled: bool
         title=None,
         bandPosition=0.5,
         scale=alt.Scale(type="utc", domain=domain),
-        axis=alt.Axis(labels=is_labelled, ticks=is_labelled, format="%d %b", labelFlush=False),
+        axis=alt.Axis(
+            labels=is_labelled,
+            ticks=is_labelled,
+            format="%d %b",
+            labelFlush=False,
+            tickCount=min(days, _MOST_DATES),
+            labelOverlap="greedy",
+            labelSeparation=8,
+        ),
     )
 
 

@@ -22,47 +22,68 @@ _PIPELINES = 12
 _MINUTES_PER_HOUR = 60
 _KINDS = {"queue": QUEUE, "run": RUN, "block": BLOCK, "gap": GAP}
 
-# A build's critical path reaches without a break from its creation to its end.
+# A build's critical path reaches without a break from its creation to its end. Time before a retry
+# is nobody's work: a build that is retried a day later would be one long gap. Each build has the
+# same weight, whatever its length, so that no single build carries the mean.
 _QUERY = """
 WITH paths AS (
     SELECT
-        build_id,
-        sum(queue_seconds) AS queue,
-        sum(run_seconds) AS run,
-        sum(gap_before_seconds) AS still
-    FROM build_critical_path
-    WHERE day > (SELECT max(day) FROM build_critical_path) - $days
-    GROUP BY build_id
+        path.build_id,
+        sum(path.queue_seconds) AS queue,
+        sum(path.run_seconds) AS run,
+        coalesce(sum(gap_before_seconds) FILTER (attempt_no = 1), 0) AS still,
+        coalesce(sum(gap_before_seconds) FILTER (attempt_no > 1), 0) AS before_retries,
+        queue + run + still AS seconds
+    FROM build_critical_path AS path
+    JOIN job_runs USING (job_id)
+    WHERE path.day > (SELECT max(day) FROM build_critical_path) - $days
+    GROUP BY path.build_id
 ),
-pipelines AS (
+builds AS (
     SELECT
         organizations.slug AS organization,
         pipeline_slug,
-        count(*) AS builds,
-        avg(queue + run + still) / 60 AS minutes,
-        avg(queue) / 60 AS queue,
-        avg(run) / 60 AS run,
-        avg(least(blocked_seconds, still)) / 60 AS block,
-        avg(still - least(blocked_seconds, still)) / 60 AS gap
+        agent_seconds,
+        seconds,
+        before_retries,
+        queue,
+        run,
+        least(blocked_seconds, still) AS block,
+        still - block AS gap
     FROM paths
     JOIN build_runs USING (build_id)
     JOIN organizations USING (organization_id)
-    WHERE NOT is_open AND NOT is_blocked
+    WHERE NOT is_open AND NOT is_blocked AND seconds > 0
+),
+pipelines AS (
+    SELECT
+        organization,
+        pipeline_slug,
+        count(*) AS builds,
+        count(*) FILTER (before_retries > 60) AS late_retries,
+        median(seconds) / 60 AS minutes,
+        avg(queue / seconds) AS queue,
+        avg(run / seconds) AS run,
+        avg(block / seconds) AS block,
+        avg(gap / seconds) AS gap
+    FROM builds
     GROUP BY ALL
     ORDER BY sum(agent_seconds) DESC, organization, pipeline_slug
     LIMIT $pipelines
 )
-SELECT organization, pipeline_slug, builds, minutes, kind, kind_minutes
-FROM (UNPIVOT pipelines ON queue, run, block, gap INTO NAME kind VALUE kind_minutes)
+SELECT organization, pipeline_slug, builds, late_retries, minutes, kind, share
+FROM (UNPIVOT pipelines ON queue, run, block, gap INTO NAME kind VALUE share)
 """
 
 
 def time_decomposition(connection: Connection, *, days: int = 30) -> Figure:
-    """The way of a pipeline's builds from creation to end, on average, as shares of it.
+    """Show how a typical build of a pipeline spends its time, as shares of it.
 
-    On the critical path a build waits for agents (queue) or runs (run); between its jobs it stands
-    at a block (block), or waits for a triggered build or a late retry (gap). Builds that are open
-    are left out. Shown are the 12 pipelines that agents worked for longest.
+    On the critical path a build waits for agents (queue) or runs (run). Between its jobs it stands
+    at a block (block) or waits for something without an agent, such as a triggered build (gap). A
+    bar is the mean of the builds' own shares, so each build has the same weight. The label has the
+    median length. Time before a retry is left out, and so are builds that are open or blocked. The
+    plot shows the 12 pipelines that used most agent time.
 
     Args:
         connection: what `buildkite_assets.connect` returns.
@@ -81,22 +102,25 @@ def time_decomposition(connection: Connection, *, days: int = 30) -> Figure:
         .mark_bar()
         .encode(
             x=alt.X(
-                "kind_minutes:Q",
+                "share:Q",
                 title=None,
-                stack="normalize",
+                stack="zero",
+                scale=alt.Scale(domain=[0, 1]),
                 axis=alt.Axis(format="%", tickCount=5),
             ),
             y=alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=320, ticks=False)),
             color=colours(_KINDS),
             order="place:O",
-            tooltip=["pipeline", "kind", "kind_minutes", "minutes", "builds"],
+            tooltip=["pipeline", "kind", "share", "minutes", "builds", "late_retries"],
         )
         .properties(width=WIDTH - 180, height=alt.Step(26))
     )
+    late = rows.unique("pipeline")["late_retries"].sum()
     return finished(
         bars,
         _TITLE,
-        f"shares of the mean time from creation to end, newest {days} days",
+        f"mean of the builds' shares and median length, newest {days} days; without unfinished "
+        f"builds and the time before retries ({late:,} builds)",
     )
 
 

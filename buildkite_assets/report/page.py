@@ -15,6 +15,7 @@ from buildkite_assets.figures import Figure, svg
 from buildkite_assets.figures.narrow import narrowed
 from buildkite_assets.report import ci_health
 from buildkite_assets.report.freshness import freshness, lagging_tables
+from buildkite_assets.report.headlines import headlines
 from buildkite_assets.report.opening import is_invented, opened
 from buildkite_assets.report.scope import narrow, newest_days
 from buildkite_assets.settings import Settings
@@ -59,7 +60,7 @@ def render(settings: Settings) -> str:
             scope=scope,
             freshness=[each.sentence() for each in current],
             lagging=lagging,
-            headlines=ci_health.headlines(connection),
+            headlines=headlines(connection),
             drawings=[_drawing(figure) for figure in ci_health.figures(connection, scope)],
             listings=ci_health.listings(connection),
             warehouse=settings.warehouse.name,

@@ -18,6 +18,7 @@ _WITHIN = {
     "branch_incidents": (
         "red_at::DATE <= last_day AND coalesce(green_at::DATE, last_day) >= first_day"
     ),
+    "open_builds": "true",  # as of the last sync, whatever their age
     "flaky_steps": "true",  # its window is its own: the newest 30 days
 }
 

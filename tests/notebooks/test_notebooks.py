@@ -12,6 +12,7 @@ import pytest
 
 from buildkite_assets.demo import RULES
 from buildkite_assets.report import access_review, ci_health
+from buildkite_assets.report.headlines import headlines
 from buildkite_assets.report.opening import opened
 from buildkite_assets.report.scope import known_pipelines, narrow, newest_days
 from buildkite_assets.settings import Settings
@@ -62,7 +63,7 @@ def test_ci_health_shows_headlines_plots_and_tables(shown: Settings) -> None:
     html = run("ci_health")
     with opened(shown) as connection:
         narrow(connection, newest_days(connection, 30))
-        for headline in ci_health.headlines(connection):
+        for headline in headlines(connection):
             assert headline.name in html
             assert headline.value in html
         for listing in ci_health.listings(connection):
@@ -76,7 +77,7 @@ def test_ci_health_shows_the_pipeline_and_the_days_that_are_chosen(shown: Settin
     with opened(shown) as connection:
         [web] = [each for each in known_pipelines(connection) if each.label == "web"]
         narrow(connection, newest_days(connection, 7, web))
-        values = [headline.value for headline in ci_health.headlines(connection)]
+        values = [headline.value for headline in headlines(connection)]
     html = run("ci_health", pipeline=web, days=7)
     assert "web, 2025-11-14 to 2025-11-20 (UTC)" in html
     assert all(value in html for value in values)

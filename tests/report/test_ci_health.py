@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from buildkite_assets.report import ci_health
+from buildkite_assets.report import build_listings, ci_health, step_listings
+from buildkite_assets.report.headlines import headlines
 from buildkite_assets.report.listing import Listing
 from buildkite_assets.report.opening import opened
 from buildkite_assets.report.scope import Scope, known_pipelines, narrow, newest_days
@@ -18,11 +19,15 @@ from buildkite_assets.warehouse import Connection, Warehouse
 from .conftest import settings_of
 
 LISTINGS: list[Callable[[Connection], Listing]] = [
-    ci_health.pipelines,
-    ci_health.incidents,
-    ci_health.failing_steps,
-    ci_health.flaky_steps,
-    ci_health.dora,
+    build_listings.pipelines,
+    build_listings.main_builds,
+    build_listings.open_builds,
+    build_listings.incidents,
+    build_listings.dora,
+    step_listings.queues,
+    step_listings.slowest_steps,
+    step_listings.failing_steps,
+    step_listings.flaky_steps,
 ]
 each_listing = pytest.mark.parametrize("listing", LISTINGS, ids=lambda listing: listing.__name__)
 
@@ -65,7 +70,7 @@ def test_each_headline_is_that_of_the_rows_it_names(month: Connection) -> None:
     flaky, recovered = one(
         "SELECT count(*) FILTER (NOT is_recovered), count(*) FILTER (is_recovered) FROM flaky_steps"
     )
-    told = {each.name: each for each in ci_health.headlines(narrowed(month))}
+    told = {each.name: each for each in headlines(narrowed(month))}
     assert {name: each.value for name, each in told.items()} == {
         "Success rate of main": percent(rate),
         "Time to green, median": duration(median),
@@ -92,7 +97,7 @@ def test_red_time_counts_only_within_the_days(month: Connection) -> None:
     [api] = [each for each in known_pipelines(month) if each.label == "api"]
     day = date(2025, 11, 19)
     narrow(month, Scope(day, day, api))
-    told = {each.name: each for each in ci_health.headlines(month)}
+    told = {each.name: each for each in headlines(month)}
     assert told["Main red"].value == "1 d 0 h"
     assert told["Main red"].basis.startswith("in 1 incident, 0 of them still open")
 
@@ -126,7 +131,7 @@ def test_a_listing_has_the_columns_that_it_names_and_an_n_beside_each_rate(
     assert all(len(row) == len(table.headings) for row in rows)
     shown = list(table.headings)
     counts = {"verdicts", "green_builds", "jobs", "code_failures", "retried_failures", "tries"}
-    counts |= {"traced_deployments", "recoveries"}
+    counts |= {"traced_deployments", "recoveries", "waits", "critical_jobs"}
     for place, column in enumerate(shown):
         if column.endswith("_rate") or "_p50_" in column:
             assert counts & set(shown[place + 1 : place + 3]), column
@@ -145,20 +150,20 @@ def test_a_listing_of_one_pipeline_names_no_other(
 
 def test_the_sandboxes_story_is_told(month: Connection) -> None:
     narrowed(month, 30)
-    assert ci_health.flaky_steps(month).rows.select("pipeline", "step").row(0) == ("web", "e2e")
-    worst = ci_health.incidents(month).rows.sort("red_seconds", descending=True)
+    assert step_listings.flaky_steps(month).rows.select("pipeline", "step").row(0) == ("web", "e2e")
+    worst = build_listings.incidents(month).rows.sort("red_seconds", descending=True)
     assert worst["pipeline"][0] == "api"
-    assert ci_health.failing_steps(month).rows["pipeline"][0] == "api"
-    assert set(ci_health.dora(month).rows["application"]) == {"deploy"}
+    assert step_listings.failing_steps(month).rows["pipeline"][0] == "api"
+    assert set(build_listings.dora(month).rows["application"]) == {"deploy"}
 
 
 def test_a_pipeline_without_a_default_branchs_build_is_unknown_not_green(
     month: Connection,
 ) -> None:
-    told = {each.name: each for each in ci_health.headlines(narrowed(month, 30, "nightly"))}
+    told = {each.name: each for each in headlines(narrowed(month, 30, "nightly"))}
     assert told["Success rate of main"].value == "—"
     assert told["Main red"].value == "—"
-    row = ci_health.pipelines(month).rows.row(0, named=True)
+    row = build_listings.pipelines(month).rows.row(0, named=True)
     assert (row["success_rate"], row["verdicts"], row["incidents"], row["is_red"]) == (
         None,
         0,
@@ -173,7 +178,7 @@ def test_of_nothing_nothing_is_made_up(tmp_path: Path) -> None:
     with opened(settings_of(warehouse.path)) as connection:
         scope = newest_days(connection, 30)
         narrow(connection, scope)
-        values = [each.value for each in ci_health.headlines(connection)]
+        values = [each.value for each in headlines(connection)]
         assert values == ["—", "—", "—", "—", "—", "—", "0"]
         assert all(table.rows.is_empty() for table in ci_health.listings(connection))
         assert len(ci_health.figures(connection, scope)) == 6
