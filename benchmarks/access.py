@@ -15,17 +15,19 @@ from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.rules import Rules
 from buildkite_assets.tables import (
     ORGANIZATION_MEMBERS,
+    PIPELINES,
     TEAM_MEMBERS,
     TEAM_PIPELINES,
     TEAMS,
     Table,
 )
+from buildkite_assets.warehouse.attributes import seed_states
 from buildkite_assets.warehouse.derive import derive_whole, in_order
 from buildkite_assets.warehouse.history import AccessRows, merge_access
 from buildkite_assets.warehouse.preview import count_rows
 from buildkite_assets.warehouse.schema import upgrade
 
-USERS, PIPELINES, TEAM_COUNT = 1_000, 2_000, 250
+USERS, PIPELINE_COUNT, TEAM_COUNT = 1_000, 2_000, 250
 ADMINISTRATORS = 5
 MEMBERSHIPS, LEVELS = 4_000, 8_000
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,8 +37,9 @@ _ID = (
     "lpad(n::VARCHAR, 12, '0'))::UUID"
 )
 _PIPELINES = """
-INSERT INTO pipelines (pipeline_id, organization_id, slug, created_at)
-SELECT id(3, n), id(1, 0), 'pipeline-' || n, TIMESTAMP '2025-01-01' FROM range($pipelines) r(n)
+INSERT INTO pipelines (pipeline_id, organization_id, slug, created_at, synced_at)
+SELECT id(3, n), id(1, 0), 'pipeline-' || n, TIMESTAMP '2025-01-01', now()::TIMESTAMP
+FROM range($pipelines) r(n)
 """
 _ROWS: dict[Table, str] = {
     ORGANIZATION_MEMBERS: """
@@ -75,7 +78,7 @@ _ROWS: dict[Table, str] = {
 }
 _SIZES = {
     "users": USERS,
-    "pipelines": PIPELINES,
+    "pipelines": PIPELINE_COUNT,
     "teams": TEAM_COUNT,
     "administrators": ADMINISTRATORS,
     "memberships": MEMBERSHIPS,
@@ -89,7 +92,8 @@ def main() -> None:
         connection.execute("SET arrow_lossless_conversion = true")
         upgrade(connection)
         connection.execute(_ID)
-        connection.execute(_PIPELINES, {"pipelines": PIPELINES})
+        connection.execute(_PIPELINES, {"pipelines": PIPELINE_COUNT})
+        seed_states(connection, PIPELINES)
         snapshot = _snapshot(connection)
         before = _clocks()
         merge_access(connection, snapshot)

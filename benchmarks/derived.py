@@ -18,7 +18,9 @@ from typing import Self
 
 from buildkite_assets.derived_tables import DerivedTable, derived_tables
 from buildkite_assets.rules import Price, Rules
+from buildkite_assets.tables import PIPELINES
 from buildkite_assets.warehouse import Warehouse
+from buildkite_assets.warehouse.attributes import seed_states
 from buildkite_assets.warehouse.derive import derive_days, derive_whole, in_order
 from buildkite_assets.warehouse.preview import count_rows
 
@@ -41,7 +43,8 @@ SELECT
     md5('p' || n)::UUID AS pipeline_id,
     md5('o')::UUID AS organization_id,
     'pipeline-' || n AS slug,
-    'main' AS default_branch
+    'main' AS default_branch,
+    now()::TIMESTAMP AS synced_at
 FROM range(200) AS r(n)
 """
 _CLUSTERS = """
@@ -181,6 +184,7 @@ def fill(path: Path, builds: int) -> None:
         connection.execute(_PIPELINES)
         connection.execute(_CLUSTERS)
         connection.execute(_QUEUES)
+        seed_states(connection, PIPELINES)
         connection.execute(_BUILDS, values)
         connection.execute(_JOBS, {**values, "per_build": JOBS_PER_BUILD})
 

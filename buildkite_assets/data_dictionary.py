@@ -11,6 +11,7 @@ from buildkite_assets.tables import (
     ACCESS_TABLES,
     BUILD_CHANGES,
     BUILDS,
+    CATALOG_HISTORIES,
     CATALOG_TABLES,
     JOBS,
     LATE_CHANGES,
@@ -29,7 +30,7 @@ One more table, `warehouse_meta`, holds the version of the schema and the first 
 """
 
 _SOURCES: dict[str, tuple[Table, ...]] = {
-    "Catalog": CATALOG_TABLES,
+    "Catalog": (*CATALOG_TABLES, *CATALOG_HISTORIES.values()),
     "Builds": (BUILDS, JOBS, BUILD_CHANGES, LATE_CHANGES),
     "Access": (
         ACCESS_SYNCS,

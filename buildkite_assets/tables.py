@@ -521,6 +521,40 @@ SYNC_DAYS = Table(
     ),
 )
 
+_LISTED_FROM = Column(
+    "valid_from",
+    "TIMESTAMP",
+    "Buildkite's clock in the first listing with this state; the first state counts before, too.",
+)
+_LISTED_TO = Column(
+    "valid_to",
+    "TIMESTAMP",
+    "Buildkite's clock in the first listing without this state; NULL while it lasts.",
+)
+
+
+def _states_of(table: Table, *attributes: str) -> Table:
+    """The table that keeps how these attributes of a catalog table change over time."""
+    names = {*table.key, ORGANIZATION_ID.name, *attributes}
+    return Table(
+        f"{table.name}_history",
+        f"{table.grain.removesuffix('.')}, and per state of its attributes that listings found.",
+        (*table.key, _LISTED_FROM.name),
+        (*(column for column in table.columns if column.name in names), _LISTED_FROM, _LISTED_TO),
+    )
+
+
+CATALOG_HISTORIES = {
+    PIPELINES: _states_of(
+        PIPELINES,
+        *("slug", "name", "repository", "default_branch", "visibility", "tags", "cluster_id"),
+        "archived_at",
+    ),
+    CLUSTERS: _states_of(CLUSTERS, "name", "default_queue_id"),
+    QUEUES: _states_of(QUEUES, "cluster_id", "key"),
+}
+"""Of each catalog table that metrics take attributes from, the table of its past states."""
+
 VALID_FROM = Column(
     "valid_from",
     "TIMESTAMP",
@@ -751,6 +785,7 @@ LEDGER_TABLES = (REJECTED_BUILDS, SYNC_DAYS, SYNC_FEEDS, DERIVED_DAYS, PURGED)
 
 TABLES = (
     *CATALOG_TABLES,
+    *CATALOG_HISTORIES.values(),
     BUILDS,
     JOBS,
     BUILD_CHANGES,

@@ -16,7 +16,7 @@ from buildkite_assets.warehouse.derive import inputs
 def asset_table(name: str) -> Table | None:
     """The table whose asset fills the table of this name; None for a ledger, which has no asset.
 
-    A snapshot of access fills present and history at once, which are one asset.
+    A sync fills present and history at once, which are one asset.
     """
     if name in {table.name for table in LEDGER_TABLES}:
         return None

@@ -25,6 +25,7 @@ from buildkite_assets.tables import (
     ACCESS_TABLES,
     BUILD_CHANGES,
     BUILDS,
+    CATALOG_HISTORIES,
     CATALOG_TABLES,
     JOBS,
     LATE_CHANGES,
@@ -40,9 +41,11 @@ from buildkite_assets.warehouse.errors import NothingPublishedError
 from buildkite_assets.warehouse.faults import doubled_keys, find_faults, lacking_table
 
 # What is no asset is looked at with the asset that it goes with.
-_COMPANIONS = {BUILD_CHANGES: (REJECTED_BUILDS, SYNC_DAYS, SYNC_FEEDS)} | {
-    table: (history_of(table),) for table in ACCESS_TABLES
-}
+_COMPANIONS = (
+    {BUILD_CHANGES: (REJECTED_BUILDS, SYNC_DAYS, SYNC_FEEDS)}
+    | {table: (history,) for table, history in CATALOG_HISTORIES.items()}
+    | {table: (history_of(table),) for table in ACCESS_TABLES}
+)
 _SOURCES = (*CATALOG_TABLES, BUILDS, JOBS, BUILD_CHANGES, LATE_CHANGES, ACCESS_SYNCS)
 
 

@@ -11,7 +11,16 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
-from buildkite_assets.tables import BUILDS, JOBS, QUEUES, Table
+from buildkite_assets.tables import (
+    ABSENT_SINCE,
+    BUILDS,
+    CATALOG_HISTORIES,
+    JOBS,
+    QUEUES,
+    SYNCED_AT,
+    Table,
+)
+from buildkite_assets.warehouse.attributes import close_absent, merge_states
 from buildkite_assets.warehouse.errors import UnsoundRowsError
 from buildkite_assets.warehouse.purge import strip_purged
 from buildkite_assets.warehouse.staging import Staging, read_all
@@ -40,19 +49,24 @@ class BuildWindow:
 
 
 def merge_records(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.Table) -> None:
-    """Merge rows of a catalog table by its key.
+    """Merge rows of a catalog table by its key, and the states that they show into its history.
+
+    What was listed before the stored row was, or before a complete list lacked it, is left out.
 
     Raises:
         UnsoundRowsError: a key would stand twice.
     """
     key = table.key[0]
+    known_at = ", ".join(
+        f"stored.{column.name}" for column in table.columns if column in {SYNCED_AT, ABSENT_SINCE}
+    )
     connection.register("incoming", rows)
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE staged AS
         SELECT DISTINCT ON ({key}) * FROM incoming
         WHERE NOT EXISTS (
             FROM {table.name} AS stored
-            WHERE stored.{key} = incoming.{key} AND stored.synced_at > incoming.synced_at
+            WHERE stored.{key} = incoming.{key} AND greatest({known_at}) > incoming.synced_at
         )
     """)
     connection.unregister("incoming")
@@ -60,6 +74,8 @@ def merge_records(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.
     connection.execute(f"DELETE FROM {table.name} WHERE {key} IN (SELECT {key} FROM staged)")
     connection.execute(f"INSERT INTO {table.name} BY NAME FROM staged")
     _check_unique(connection, table, "staged")
+    if table in CATALOG_HISTORIES:
+        merge_states(connection, table, "staged")
 
 
 def known_pipeline_ids(connection: duckdb.DuckDBPyConnection, organization_id: str) -> set[str]:
@@ -119,6 +135,7 @@ def mark_absent_records(
         """,
         {"read_at": _naive(read_at), "organization_id": organization_id},
     )
+    close_absent(connection, table, organization_id, read_at)
 
 
 def stage_builds(

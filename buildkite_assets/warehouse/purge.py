@@ -13,7 +13,15 @@ from collections.abc import Callable
 import duckdb
 
 from buildkite_assets.derived_tables import derived_tables
-from buildkite_assets.tables import ACCESS_SYNCS, BUILDS, CLUSTERS, JOBS, PIPELINES, Table
+from buildkite_assets.tables import (
+    ACCESS_SYNCS,
+    BUILDS,
+    CATALOG_HISTORIES,
+    CLUSTERS,
+    JOBS,
+    PIPELINES,
+    Table,
+)
 from buildkite_assets.warehouse.derive import (
     Parameters,
     derive_days,
@@ -144,7 +152,12 @@ def purge_pipeline(connection: duckdb.DuckDBPyConnection, pipeline: str) -> None
     of_its_builds = "build_id IN (SELECT build_id FROM builds WHERE pipeline_id = $pipeline::UUID)"
     for name in (*_CHANGES, JOBS.name):
         connection.execute(f"DELETE FROM {name} WHERE {of_its_builds}", {"pipeline": pipeline})
-    for name in (BUILDS.name, "team_pipelines_history", PIPELINES.name):
+    for name in (
+        BUILDS.name,
+        "team_pipelines_history",
+        CATALOG_HISTORIES[PIPELINES].name,
+        PIPELINES.name,
+    ):
         connection.execute(
             f"DELETE FROM {name} WHERE pipeline_id = $pipeline::UUID", {"pipeline": pipeline}
         )

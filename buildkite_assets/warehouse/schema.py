@@ -2,10 +2,11 @@
 
 import duckdb
 
-from buildkite_assets.tables import ACCESS_TABLES, TABLES, Table, history_of
+from buildkite_assets.tables import ACCESS_TABLES, CATALOG_HISTORIES, TABLES, Table, history_of
+from buildkite_assets.warehouse.attributes import seed_states
 from buildkite_assets.warehouse.errors import NewerWarehouseError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _META = """
 CREATE TABLE IF NOT EXISTS warehouse_meta (
@@ -36,6 +37,8 @@ def upgrade(connection: duckdb.DuckDBPyConnection) -> None:
     added = [_bring_up_to_date(connection, table) for table in TABLES]
     for table in ACCESS_TABLES:
         _create_present(connection, table)
+    for table in CATALOG_HISTORIES:
+        seed_states(connection, table)
     if any(added):
         connection.execute("UPDATE sync_days SET is_to_read_again = true")
     if versions:

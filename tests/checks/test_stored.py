@@ -14,6 +14,7 @@ from buildkite_assets.tables import (
     ACCESS_TABLES,
     BUILD_CHANGES,
     BUILDS,
+    CATALOG_HISTORIES,
     CATALOG_TABLES,
     JOBS,
     LATE_CHANGES,
@@ -83,6 +84,7 @@ def insert_twice(history: History, table: Table) -> None:
 TABLES_OF_ASSETS = [
     *((table, table) for table in (*CATALOG_TABLES, BUILDS, JOBS, BUILD_CHANGES, LATE_CHANGES)),
     (ACCESS_SYNCS, ACCESS_SYNCS),
+    *((history, table) for table, history in CATALOG_HISTORIES.items()),
     *((history_of(table), table) for table in ACCESS_TABLES),
     *((table, BUILD_CHANGES) for table in (REJECTED_BUILDS, SYNC_DAYS, SYNC_FEEDS)),
 ]

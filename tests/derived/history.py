@@ -9,6 +9,8 @@ import duckdb
 
 from buildkite_assets.derived_tables import DerivedTable, derived_tables
 from buildkite_assets.rules import Rules
+from buildkite_assets.tables import PIPELINES, QUEUES
+from buildkite_assets.warehouse.attributes import close_absent, merge_states, seed_states
 from buildkite_assets.warehouse.derive import (
     derive_days,
     derive_whole,
@@ -52,23 +54,47 @@ class History:
         self._numbers = 0
         self._days: dict[UUID, datetime] = {}
 
-    def pipeline(self, slug: str = "web", default_branch: str | None = "main") -> UUID:
-        """Add a pipeline."""
+    def pipeline(
+        self, slug: str = "web", default_branch: str | None = "main", **columns: Value
+    ) -> UUID:
+        """Add a pipeline as a listing at midnight shows it."""
         pipeline_id = self._next_id()
-        self._insert(
-            "pipelines",
-            pipeline_id=pipeline_id,
-            organization_id=ORGANIZATION,
-            slug=slug,
-            default_branch=default_branch,
-            synced_at=at("00:00"),
-        )
+        values: dict[str, Value] = {
+            "pipeline_id": pipeline_id,
+            "organization_id": ORGANIZATION,
+            "slug": slug,
+            "default_branch": default_branch,
+            "synced_at": "00:00",
+        }
+        self._insert("pipelines", **(values | columns))
+        seed_states(self.connection, PIPELINES)
         return pipeline_id
+
+    def list_pipeline(self, pipeline_id: UUID, seen: str, **columns: Value) -> None:
+        """Have a later listing show a pipeline with other attributes."""
+        self._update_pipeline(pipeline_id, **columns, synced_at=seen)
+        self.connection.execute(
+            "CREATE OR REPLACE TEMP TABLE listed AS FROM pipelines WHERE pipeline_id = ?",
+            [pipeline_id],
+        )
+        merge_states(self.connection, PIPELINES, "listed")
+
+    def lose_pipeline(self, pipeline_id: UUID, seen: str) -> None:
+        """Have a complete listing lack a pipeline."""
+        self._update_pipeline(pipeline_id, absent_since=seen)
+        close_absent(self.connection, PIPELINES, str(ORGANIZATION), at(seen))
 
     def cluster(self, name: str, organization_id: UUID = ORGANIZATION) -> UUID:
         """Add a cluster without queues."""
         cluster_id = self._next_id()
-        self._insert("clusters", cluster_id=cluster_id, organization_id=organization_id, name=name)
+        self._insert(
+            "clusters",
+            cluster_id=cluster_id,
+            organization_id=organization_id,
+            name=name,
+            synced_at="00:00",
+        )
+        seed_states(self.connection, CLUSTERS)
         return cluster_id
 
     def queue(
@@ -87,12 +113,15 @@ class History:
             organization_id=organization_id,
             cluster_id=cluster_id,
             key=key,
+            synced_at="00:00",
         )
+        seed_states(self.connection, QUEUES)
         if is_default:
-            self.connection.execute(
-                "UPDATE clusters SET default_queue_id = ? WHERE cluster_id = ?",
-                [queue_id, cluster_id],
-            )
+            for table in ("clusters", "clusters_history"):
+                self.connection.execute(
+                    f"UPDATE {table} SET default_queue_id = ? WHERE cluster_id = ?",  # noqa: S608
+                    [queue_id, cluster_id],
+                )
         return queue_id
 
     def team(self, slug: str = "web", *, is_default: bool = False, seen: str = SNAPSHOT) -> UUID:
@@ -243,6 +272,13 @@ class History:
         self.connection.execute(
             f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608
             [_stored(name, value) for name, value in values.items()],
+        )
+
+    def _update_pipeline(self, pipeline_id: UUID, **values: Value) -> None:
+        marks = ", ".join(f"{name} = ?" for name in values)
+        self.connection.execute(
+            f"UPDATE pipelines SET {marks} WHERE pipeline_id = ?",  # noqa: S608
+            [*(_stored(name, value) for name, value in values.items()), pipeline_id],
         )
 
     def _next_id(self) -> UUID:

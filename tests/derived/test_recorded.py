@@ -13,6 +13,8 @@ from buildkite_assets.buildkite.decoding import decode_builds
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.rows import Privacy, build_rows
 from buildkite_assets.rules import Deployment, Price, Rules
+from buildkite_assets.tables import PIPELINES
+from buildkite_assets.warehouse.attributes import seed_states
 
 from .history import ORGANIZATION, History
 from .soundness import empty_tables, impossible_ratios, negative_durations
@@ -54,10 +56,12 @@ def stored(builds: dict[str, dict[str, Any]]) -> History:
     known = {build["pipeline"]["id"]: build["pipeline"] for build in builds.values()}
     for pipeline_id, pipeline in known.items():
         history.connection.execute(
-            "INSERT INTO pipelines (pipeline_id, organization_id, slug, default_branch) "
-            "VALUES (?, ?, ?, ?)",
+            "INSERT INTO pipelines "
+            "(pipeline_id, organization_id, slug, default_branch, synced_at) "
+            "VALUES (?, ?, ?, ?, now()::TIMESTAMP)",
             [pipeline_id, ORGANIZATION, pipeline["slug"], pipeline.get("default_branch")],
         )
+        seed_states(history.connection, PIPELINES)
         history.grant(team, UUID(pipeline_id))
     page = build_rows(
         decode_builds(json.dumps(list(builds.values())).encode()),
