@@ -134,6 +134,38 @@ def test_an_archived_pipeline_makes_no_path_dormant_or_redundant(
     assert lab.rows("FROM access_findings WHERE rule_id = 'redundant_path'") == []
 
 
+def test_what_was_found_of_a_pipeline_ends_while_it_is_archived_and_begins_again_after(
+    lab: Lab, acme: Organization
+) -> None:
+    """Archived at 13:30 and listed as back at 15:00: what was over in between stays so."""
+    acme.set_team_pipeline(acme.teams[0], "web", "manage_build_and_read")
+    acme.add_pipeline("old")
+    found = """
+        SELECT rule_id, status, first_seen_at::VARCHAR, resolved_at::VARCHAR
+        FROM access_findings WHERE rule_id IN ('pipeline_without_team', 'default_team_manages')
+        ORDER BY ALL
+    """
+    lab.sync()
+    lab.clock.move(minutes=30)
+    for slug in ("old", "web"):
+        acme.archive_pipeline(slug)
+    lab.sync(minutes=30)
+    for slug in ("old", "web"):
+        acme.pipelines[slug].archived_at = None
+    acme.rename_pipeline("old", name="Old but in use")
+    lab.sync()
+    lab.derive()
+    spells = [
+        ("open", "2025-03-03 15:00:00", None),
+        ("resolved", "2025-03-03 13:00:00", "2025-03-03 13:30:00"),
+    ]
+    assert lab.rows(found) == [
+        (rule, *spell)
+        for rule in ("default_team_manages", "pipeline_without_team")
+        for spell in spells
+    ]
+
+
 def test_more_administrators_than_the_rules_allow_are_many(lab: Lab, acme: Organization) -> None:
     users = [acme.add_user(f"Admin {n}", role="admin") for n in range(4)]
     found = """

@@ -121,12 +121,8 @@ def test_days_have_23_and_25_hours_where_clocks_change_and_years_end() -> None:
         ("new year", "2026-12-30 23:00", "2027-01-01 11:00"),
         ("spring", "2026-03-28 22:00", "2026-03-30 21:00"),
     ):
-        pipeline = history.pipeline(slug)
+        pipeline = history.pipeline(slug, archived_at=end)
         history.build(pipeline, begin, finished_at=begin, synced_at="2027-01-05 00:00")
-        history.connection.execute(
-            "UPDATE pipelines SET archived_at = ? WHERE pipeline_id = ?",
-            [at(end).replace(tzinfo=None), pipeline],
-        )
     history.derive("branch_health_daily")
     rows = history.rows("branch_health_daily", "pipeline_slug", "local_day", "known_seconds")
     assert [(slug, each, seconds / HOUR) for slug, each, seconds in rows] == [
@@ -165,14 +161,15 @@ def test_the_last_day_ends_where_the_own_organization_was_last_told_of() -> None
     assert len(history.rows("branch_health_daily")) == 1 + 19
 
 
-@pytest.mark.parametrize("column", ["archived_at", "absent_since"])
-def test_days_end_with_the_pipeline(column: str) -> None:
+@pytest.mark.parametrize("is_archived", [True, False])
+def test_days_end_with_the_pipeline(is_archived: bool) -> None:  # noqa: FBT001 - two cases
     history = History()
     pipeline = history.pipeline()
     history.build(pipeline, "10:00", finished_at="10:10")
-    history.connection.execute(
-        f"UPDATE pipelines SET {column} = '2026-11-02 11:10'"  # noqa: S608
-    )
+    if is_archived:
+        history.list_pipeline(pipeline, seen="12:00", archived_at="11:10")
+    else:
+        history.lose_pipeline(pipeline, seen="11:10")
     assert health(history, "known_seconds") == [HOUR]
 
 

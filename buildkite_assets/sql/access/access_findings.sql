@@ -18,7 +18,7 @@ is not the same as no finding.
 - member_without_team, sso_optional.
 - secret_teams_unseen: the newest snapshot is not an administrator's.
 
-Archived pipelines are left out; of dormant_access and redundant_path so are administrators and
+Pipelines are left out while they are archived; of dormant_access and redundant_path so are administrators and
 what default teams give.
 
 Key: organization_id, rule_id, status, user_id, team_id, pipeline_id, first_seen_at
@@ -131,12 +131,26 @@ coverage AS (
         AND days.last_day >= syncs.started_at::DATE - 1
 ),
 
+-- When a pipeline was not archived; that it is no longer shows when a listing has it so.
+unarchived AS (
+    SELECT
+        organization_id, pipeline_id, valid_to,
+        if(lag(valid_from) OVER in_order IS NULL, '-infinity'::TIMESTAMP, valid_from) AS begins_at,
+        least(
+            lead(valid_from, 1, 'infinity'::TIMESTAMP) OVER in_order,
+            archived_at,
+            lead(archived_at) OVER in_order
+        ) AS ends_at
+    FROM pipelines_history
+    WINDOW in_order AS (PARTITION BY pipeline_id ORDER BY valid_from)
+),
+
 levels AS (
     SELECT
         levels.organization_id, levels.team_id, levels.pipeline_id, levels.access_rank,
         levels.created_at, coalesce(teams.is_default_team, false) AS is_default_team,
-        greatest(levels.valid_from, teams.valid_from) AS begins_at,
-        coalesce(least(levels.valid_to, teams.valid_to, pipelines.archived_at), 'infinity')
+        greatest(levels.valid_from, teams.valid_from, unarchived.begins_at) AS begins_at,
+        coalesce(least(levels.valid_to, teams.valid_to, unarchived.ends_at), 'infinity')
             AS ends_at
     FROM team_pipelines_history AS levels
     JOIN teams_history AS teams
@@ -144,9 +158,11 @@ levels AS (
         AND teams.team_id = levels.team_id
         AND teams.valid_from < coalesce(levels.valid_to, 'infinity')
         AND levels.valid_from < coalesce(teams.valid_to, 'infinity')
-    LEFT JOIN pipelines
-        ON pipelines.organization_id = levels.organization_id
-        AND pipelines.pipeline_id = levels.pipeline_id
+    LEFT JOIN unarchived
+        ON unarchived.organization_id = levels.organization_id
+        AND unarchived.pipeline_id = levels.pipeline_id
+    WHERE greatest(levels.valid_from, teams.valid_from, unarchived.begins_at)
+        < coalesce(least(levels.valid_to, teams.valid_to, unarchived.ends_at), 'infinity')
 ),
 
 paths AS (
@@ -218,9 +234,10 @@ uses AS (
 things AS (
     SELECT
         'pipeline' AS kind, organization_id, NULL::UUID AS user_id, NULL::UUID AS team_id,
-        pipeline_id, coalesce(created_at, '-infinity') AS begins_at,
-        least(absent_since, archived_at) AS ends_at
-    FROM pipelines
+        pipeline_id, greatest(created_at, begins_at) AS begins_at,
+        least(valid_to, ends_at) AS ends_at
+    FROM unarchived
+    JOIN pipelines USING (organization_id, pipeline_id)
     UNION ALL
     SELECT
         unnest([

@@ -3,8 +3,8 @@ One row per pipeline, span of time, and team that owned the pipeline then.
 
 Figures of pipelines are given to teams by this rule alone. Of the teams that have access to a
 pipeline, those with the highest level own it, if that is `BUILD_AND_READ` at least: who may only
-read it is a guest. A default team owns nothing, since whoever joins the organization joins it.
-Several teams of the same level own a pipeline together.
+read it is a guest. A team owns nothing while it is a default team, since whoever joins the
+organization joins it. Several teams of the same level own a pipeline together.
 
 The history begins with the first snapshot that saw teams; the owners that it saw count for all
 time before it. Later ones count from when Buildkite says that the team was given the pipeline,
@@ -26,13 +26,22 @@ Columns:
   attribution      VARCHAR    `sole` of one owner, `shared` of several, or `none`.
 */
 WITH known_teams AS (
+    SELECT organization_id, team_id, arg_max(slug, valid_from) AS slug
+    FROM teams_history
+    GROUP BY ALL
+),
+
+team_states AS (
     SELECT
         organization_id,
         team_id,
-        arg_max(slug, valid_from) AS slug,
-        arg_max(is_default_team, valid_from) AS is_default_team
+        is_default_team,
+        if(
+            lag(valid_from) OVER in_order IS NULL, '-infinity'::TIMESTAMP, valid_from
+        ) AS begins_at,
+        lead(valid_from, 1, 'infinity'::TIMESTAMP) OVER in_order AS ends_at
     FROM teams_history
-    GROUP BY ALL
+    WINDOW in_order AS (PARTITION BY organization_id, team_id ORDER BY valid_from)
 ),
 
 beginnings AS (
@@ -59,10 +68,16 @@ levels AS (
 ),
 
 candidates AS (
-    SELECT levels.*
+    SELECT levels.* REPLACE (
+        greatest(held_from, begins_at) AS held_from,
+        least(held_to, ends_at) AS held_to
+    )
     FROM levels
-    JOIN known_teams USING (organization_id, team_id)
-    WHERE access_rank >= 2 AND is_default_team IS DISTINCT FROM true
+    JOIN team_states USING (organization_id, team_id)
+    WHERE access_rank >= 2
+        AND is_default_team IS DISTINCT FROM true
+        AND begins_at < held_to
+        AND held_from < ends_at
 ),
 
 edges AS (

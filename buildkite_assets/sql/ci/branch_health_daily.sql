@@ -5,9 +5,11 @@ At each instant the branch is what its newest build with a verdict says: passed 
 red, from the build's end on. Newest is by creation, so that an older build that ends later changes
 nothing. Builds that neither passed nor failed do not count, nor do pull requests and merge queues.
 Before the first verdict nothing is known; on days without builds the state stays, and a quiet red
-weekend is red. The last day ends where Buildkite last told of any build of the organization, or
-when the pipeline was archived or gone. Days are those of the rules' time zone: where clocks change
-they have 23 or 25 hours.
+weekend is red. The last day ends where Buildkite last told of any build of the organization. While
+a pipeline is archived or gone nothing is known, until a build that is created later has a verdict.
+The default branch is the one when a build was created: where another branch becomes it, the state
+goes on until that branch's first verdict. Days are those of the rules' time zone: where clocks
+change they have 23 or 25 hours.
 
 Key: pipeline_id, local_day
 Recomputed: whole
@@ -17,7 +19,7 @@ Columns:
   organization_id   UUID     The organization.
   pipeline_id       UUID     The pipeline.
   pipeline_slug     VARCHAR  The pipeline's present slug.
-  branch            VARCHAR  Its default branch.
+  branch            VARCHAR  Its default branch: the one whose build says the state at the day's end.
   known_seconds     DOUBLE   Of the day, during which the state is known: what `green_time_share`
                              stands on.
   green_seconds     DOUBLE   Those of them during which it was green.
@@ -61,26 +63,39 @@ ends AS (
     SELECT
         pipeline_id,
         any_value(told_at) AS told_at,
-        greatest(
-            least(any_value(told_at), any_value(archived_at), any_value(absent_since)),
-            max(finished_at)
-        ) AS known_to
+        greatest(any_value(told_at), max(finished_at)) AS known_to
     FROM verdicts
     JOIN told USING (organization_id)
-    JOIN pipelines USING (pipeline_id)
     GROUP BY pipeline_id
+),
+-- When a pipeline was archived, or was first missing from a list.
+stops AS (
+    SELECT pipeline_id, archived_at AS stopped_at
+    FROM pipelines_history
+    WHERE archived_at IS NOT NULL
+    UNION
+    SELECT ended.pipeline_id, ended.valid_to
+    FROM pipelines_history AS ended
+    ANTI JOIN pipelines_history AS next
+        ON next.pipeline_id = ended.pipeline_id AND next.valid_from = ended.valid_to
+    WHERE ended.valid_to IS NOT NULL
 ),
 states AS (
     SELECT
         verdicts.*,
         told_at,
         finished_at AS begins_at,
-        lead(finished_at, 1, known_to) OVER in_order AS ends_at,
+        greatest(
+            finished_at,
+            least(lead(finished_at, 1, known_to) OVER in_order, stopped_at)
+        ) AS ends_at,
         lag(state) OVER in_order AS state_before
     FROM verdicts
     JOIN ends USING (pipeline_id)
+    ASOF LEFT JOIN stops
+        ON stops.pipeline_id = verdicts.pipeline_id AND stops.stopped_at >= verdicts.created_at
     WHERE is_newest
-    WINDOW in_order AS (PARTITION BY pipeline_id ORDER BY finished_at)
+    WINDOW in_order AS (PARTITION BY verdicts.pipeline_id ORDER BY finished_at)
 ),
 -- One row for each local day that a state touches.
 pieces AS (
@@ -107,7 +122,7 @@ days AS (
         organization_id,
         pipeline_id,
         pipeline_slug,
-        branch,
+        arg_max(branch, begins_at) AS branch,
         sum(seconds) AS known_seconds,
         coalesce(sum(seconds) FILTER (state = 'green'), 0) AS green_seconds,
         coalesce(sum(seconds) FILTER (state = 'red'), 0) AS red_seconds,

@@ -5,6 +5,8 @@ Builds of the default branch follow one another by creation; those that neither 
 do not count. A break is the first failed build after a passed one, and lasts from its end to the
 end of the next build that passed. A failed build whose jobs were retried until it passed is a
 passed build: it leaves no trace here. The first build that is known may already be red since long.
+The default branch is the one when a build was created: where another branch becomes it, what is red
+stays so until a build of that branch passes.
 
 Key: breaking_build_id
 Recomputed: whole
@@ -13,7 +15,7 @@ Columns:
   organization_id    UUID       The organization.
   pipeline_id        UUID       The pipeline.
   pipeline_slug      VARCHAR    The pipeline's present slug.
-  branch             VARCHAR    Its default branch.
+  branch             VARCHAR    Its default branch when it broke.
   red_at             TIMESTAMP  When the breaking build finished.
   green_at           TIMESTAMP  When the fixing build finished; NULL while it is red.
   is_open            BOOLEAN    Whether it is still red: leave it out of averages, show its age.

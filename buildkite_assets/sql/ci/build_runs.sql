@@ -13,6 +13,10 @@ build that passed can have failed jobs: those that failed softly.
 A build is never final: a retry or an unblock reopens it, and moves its start and its end. Builds
 that Buildkite no longer has (retention, a deleted pipeline) stay: they happened.
 
+What is the default branch, and a pipeline's slug then, are as of the build's creation: see
+`pipelines_history`. A change counts from the first listing that shows it, and what the first
+listing of a pipeline shows counts for all time before.
+
 Key: build_id
 Recomputed: by day
 
@@ -22,14 +26,17 @@ Columns:
   pipeline_id                    UUID       The pipeline; NULL while no pipeline of its slug is
                                             known.
   pipeline_slug                  VARCHAR    The pipeline's present slug, else the one when read.
+  pipeline_slug_at_creation      VARCHAR    The slug that the pipeline had when the build was created,
+                                            else the one when read.
   number                         BIGINT     Its number in the pipeline.
   day                            DATE       The UTC day of its creation; the partition.
   branch                         VARCHAR    The branch that was built.
   commit                         VARCHAR    The commit that was built.
   source                         VARCHAR    What started it.
-  is_default_branch              BOOLEAN    Whether it built the pipeline's default branch itself,
-                                            not a pull request or a merge queue; NULL where the
-                                            pipeline has no default branch or is not known.
+  is_default_branch              BOOLEAN    Whether it built the branch that was the pipeline's
+                                            default one when it was created, not a pull request or a
+                                            merge queue; NULL where the pipeline had no default
+                                            branch or is not known.
   is_merge_queue                 BOOLEAN    Whether a merge queue started it.
   state                          VARCHAR    As Buildkite spells it.
   outcome                        VARCHAR    passed, failed, canceled, not_run (skipped too) or
@@ -118,18 +125,31 @@ gaps AS (
 ),
 blocking AS (
     SELECT build_id, sum(blocked_seconds) AS blocked_seconds FROM gaps GROUP BY build_id
+),
+pipeline_states AS (
+    SELECT
+        pipeline_id,
+        slug,
+        default_branch,
+        if(
+            lag(valid_from) OVER (PARTITION BY pipeline_id ORDER BY valid_from) IS NULL,
+            '-infinity'::TIMESTAMP,
+            valid_from
+        ) AS begins_at
+    FROM pipelines_history
 )
 SELECT
     builds.build_id,
     builds.organization_id,
     builds.pipeline_id,
     coalesce(pipelines.slug, builds.pipeline_slug) AS pipeline_slug,
+    coalesce(pipeline_states.slug, builds.pipeline_slug) AS pipeline_slug_at_creation,
     builds.number,
     builds.created_at::DATE AS day,
     builds.branch,
     builds.commit,
     builds.source,
-    builds.branch = nullif(pipelines.default_branch, '')
+    builds.branch = nullif(pipeline_states.default_branch, '')
         AND builds.pull_request_id IS NULL
         AND builds.merge_queue_base_branch IS NULL AS is_default_branch,
     builds.merge_queue_base_branch IS NOT NULL
@@ -181,6 +201,9 @@ SELECT
     builds.rebuilt_from_build_id
 FROM builds
 LEFT JOIN pipelines USING (pipeline_id)
+ASOF LEFT JOIN pipeline_states
+    ON pipeline_states.pipeline_id = builds.pipeline_id
+    AND pipeline_states.begins_at <= builds.created_at
 LEFT JOIN work USING (build_id)
 LEFT JOIN activity USING (build_id)
 LEFT JOIN blocking USING (build_id)

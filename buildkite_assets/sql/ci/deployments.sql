@@ -2,17 +2,19 @@
 One row per deployment: a build that brought an application to an environment.
 
 What a deployment is, the rules file says: the build's last attempts of the jobs that a rule fits,
-the first rule that fits a job. For builds that no rule fits, Buildkite's own convention counts:
-meta-data `environment`, `<environment>_deployment` or `<application>:<environment>:deployed`; the
-whole build is the deployment then. Nothing is guessed from names. Meta-data is often set before
-anything is deployed, so its presence is no success: the jobs' outcome is.
+the first rule that fits a job. A rule's `pipeline` is matched with the present slug and with the
+one when the build was created, so that a rename loses no deployment. For builds that no rule fits,
+Buildkite's own convention counts: meta-data `environment`, `<environment>_deployment` or
+`<application>:<environment>:deployed`; the whole build is the deployment then. Nothing is guessed
+from names. Meta-data is often set before anything is deployed, so its presence is no success: the
+jobs' outcome is.
 
 Key: build_id, application, environment
 Recomputed: whole
 
 Columns:
   build_id         UUID       The build that deployed.
-  application      VARCHAR    What was deployed; by default the pipeline's slug.
+  application      VARCHAR    What was deployed; by default the pipeline's present slug.
   environment      VARCHAR    Where to.
   organization_id  UUID       The organization.
   pipeline_id      UUID       The pipeline; NULL while no pipeline of its slug is known.
@@ -35,20 +37,23 @@ WITH rules AS (
             environment VARCHAR, pipeline VARCHAR, application VARCHAR, step VARCHAR, branch VARCHAR
         )[]) AS rule
 ),
-kinds AS (
-    SELECT pipeline_slug, branch, step, min_by(rule, place) AS rule
-    FROM (
-        SELECT DISTINCT job_runs.pipeline_slug, branch, step
-        FROM job_runs
-        JOIN build_runs USING (build_id)
-        WHERE job_runs.pipeline_slug IN (
-            SELECT slug.pipeline_slug
-            FROM (SELECT DISTINCT pipeline_slug FROM build_runs) AS slug
-            JOIN rules ON slug.pipeline_slug GLOB rule.pipeline
-        )
-    )
+-- The slugs of each pipeline that deploys: its present one, and the one of a build.
+slugs AS (
+    SELECT pipeline_slug, pipeline_slug_at_creation, place, rule
+    FROM (SELECT DISTINCT pipeline_slug, pipeline_slug_at_creation FROM build_runs)
     JOIN rules
-        ON pipeline_slug GLOB rule.pipeline AND branch GLOB rule.branch AND step GLOB rule.step
+        ON pipeline_slug GLOB rule.pipeline OR pipeline_slug_at_creation GLOB rule.pipeline
+),
+kinds AS (
+    SELECT pipeline_slug, pipeline_slug_at_creation, branch, step, min_by(rule, place) AS rule
+    FROM (
+        SELECT DISTINCT pipeline_slug, pipeline_slug_at_creation, branch, step
+        FROM job_runs
+        JOIN build_runs USING (build_id, pipeline_slug)
+        SEMI JOIN slugs USING (pipeline_slug, pipeline_slug_at_creation)
+    )
+    JOIN slugs USING (pipeline_slug, pipeline_slug_at_creation)
+    WHERE branch GLOB rule.branch AND step GLOB rule.step
     GROUP BY ALL
 ),
 by_rule AS (
@@ -64,7 +69,8 @@ by_rule AS (
     FROM job_runs
     JOIN build_runs USING (build_id)
     JOIN kinds
-        ON kinds.pipeline_slug = job_runs.pipeline_slug
+        ON kinds.pipeline_slug = build_runs.pipeline_slug
+        AND kinds.pipeline_slug_at_creation = build_runs.pipeline_slug_at_creation
         AND kinds.branch = build_runs.branch
         AND kinds.step = job_runs.step
     WHERE is_last_attempt
