@@ -9,7 +9,7 @@ import duckdb
 
 from buildkite_assets.derived_tables import DerivedTable, derived_tables
 from buildkite_assets.rules import Rules
-from buildkite_assets.tables import PIPELINES, QUEUES
+from buildkite_assets.tables import CLUSTERS, PIPELINES, QUEUES
 from buildkite_assets.warehouse.attributes import close_absent, merge_states, seed_states
 from buildkite_assets.warehouse.derive import (
     derive_days,

@@ -192,6 +192,17 @@ timed AS (
         NOT is_last_attempt OR state = 'canceled' OR build_state = 'canceled' AS is_wasted
     FROM ended
 ),
+cluster_states AS (
+    SELECT
+        cluster_id,
+        default_queue_id,
+        if(
+            lag(valid_from) OVER (PARTITION BY cluster_id ORDER BY valid_from) IS NULL,
+            '-infinity'::TIMESTAMP,
+            valid_from
+        ) AS begins_at
+    FROM clusters_history
+),
 asking AS (
     SELECT
         timed.*,
@@ -204,7 +215,9 @@ waiting AS (
         asking.*,
         coalesce(asking.queue_id, if(asked_key IS NULL, default_queue_id, NULL)) AS own_queue_id
     FROM asking
-    LEFT JOIN clusters ON clusters.cluster_id = job_cluster_id
+    ASOF LEFT JOIN cluster_states
+        ON cluster_states.cluster_id = job_cluster_id
+        AND cluster_states.begins_at <= asking.created_at
 ),
 listed_queues AS (
     SELECT
