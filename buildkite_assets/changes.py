@@ -4,7 +4,7 @@ A build may be listed in more than one of the steps; its later copy counts. What
 the step that would have listed it changes after the feed began, and is the next feed's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from functools import cached_property
@@ -58,21 +58,24 @@ class FeedReader:
         start: where to begin.
         started_at: Buildkite's clock before the first request.
         open_builds: those not final as far as the warehouse knows, by id.
+        known_pipelines: the ids of the pipelines that an earlier listing had.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - where to read, and what is known already
         self,
         client: Client,
         organization: str,
         start: FeedStart,
         started_at: datetime,
         open_builds: Mapping[str, OpenBuild],
+        known_pipelines: Collection[str],
     ) -> None:
         self._client = client
         self._organization = organization
         self._start = start
         self._started_at = started_at
         self._unseen = dict(open_builds)
+        self._known_pipelines = known_pipelines
         self._page_size = PageSize()
         self.gone: list[str] = []
 
@@ -95,7 +98,7 @@ class FeedReader:
     @cached_property
     def pipelines(self) -> PipelineDirectory:
         """The organization's pipelines, listed when first asked for."""
-        return PipelineDirectory(self._client, self._organization)
+        return PipelineDirectory(self._client, self._organization, self._known_pipelines)
 
     def _listed(self, created_from: datetime, filters: Query) -> Iterator[Response[BuildPage]]:
         end = self._started_at.replace(microsecond=0) + timedelta(days=1)
@@ -155,7 +158,7 @@ def read_changes(
         known_pipelines = known_pipeline_ids(connection, organization.id)
     if start is None:
         return None
-    reader = FeedReader(client, organization.slug, start, started_at, unfinished)
+    reader = FeedReader(client, organization.slug, start, started_at, unfinished, known_pipelines)
     rejected: list[RejectedBuild] = []
     pipeline_ids: set[str] = set()
     requests, finished_at = 0, started_at

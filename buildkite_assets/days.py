@@ -33,6 +33,7 @@ from buildkite_assets.warehouse.merge import (
     mark_absent_builds,
     merge_records,
     merge_staged,
+    present_ids,
     stage_builds,
 )
 from buildkite_assets.warehouse.staging import Staging
@@ -80,13 +81,18 @@ def open_sources(client: Client, session: Session) -> list[Source]:
         BuildkiteError: see `buildkite.errors`.
     """
     organizations, _ = visible_organizations(client, session.settings.organizations)
+    with session.warehouse.transaction() as connection:
+        known = {
+            organization.id: present_ids(connection, PIPELINES, organization.id).get("", ())
+            for organization in organizations
+        }
     page_size, stopped = PageSize(), Event()
     return [
         Source(
             client=client,
             session=session,
             organization=organization,
-            pipelines=PipelineDirectory(client, organization.slug),
+            pipelines=PipelineDirectory(client, organization.slug, known[organization.id]),
             page_size=page_size,
             stopped=stopped,
         )

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from buildkite_assets.checks.check import Evidence
 from buildkite_assets.derived_tables import derived_tables
-from buildkite_assets.report import ci_health
 from buildkite_assets.report.freshness import freshness, lagging_tables
+from buildkite_assets.report.headlines import headlines
 from buildkite_assets.report.opening import opened
 from buildkite_assets.report.scope import narrow, newest_days
 from buildkite_assets.sandbox.model import OPEN_BUILD_STATES, Build, Job, Step
@@ -212,7 +212,7 @@ def test_a_week_without_changes_is_known_to_its_end(tmp_path: Path) -> None:
             scope = newest_days(connection, 3)
             assert scope.last_day == today
             narrow(connection, scope)
-            for headline in ci_health.headlines(connection):
+            for headline in headlines(connection):
                 assert not headline.value.startswith("-"), headline
 
         assert check_passes(history, "no_missing_days", now)
@@ -376,7 +376,7 @@ def assert_is_true(history: ServedHistory) -> None:
     jobs = [job for build in builds for job in build.jobs if job.step.type == "script"]
     queues = {
         key: [job for job in jobs if job.step.queue_key == key and job.runnable_at]
-        for key in sorted({job.step.queue_key for job in jobs})
+        for key in sorted({job.step.queue_key or "default" for job in jobs})
     }
     backlog = history.rows("""
         SELECT queue_key, waiting_jobs, round(longest_wait_seconds, 3), running_jobs

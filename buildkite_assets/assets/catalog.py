@@ -101,14 +101,17 @@ def catalog(
             except MissingScopeError as error:
                 skipped[error.scope].append(table)
     _warn_of_skipped(context, skipped)
+    slugs = {organization.id: organization.slug for organization in organizations}
     with warehouse.transaction() as connection:
         rows = record_rows(ORGANIZATIONS, organizations, listed_at, session.privacy)
         merge_records(connection, ORGANIZATIONS, rows)
         for records in chain.from_iterable(listed.values()):
             if not records.is_settled:
                 context.log.warning(
-                    "%s changed each time they were listed: none that is missing counts as gone.",
+                    "%s of %s changed each time they were listed: none that is missing counts as "
+                    "gone.",
                     records.table.name,
+                    slugs[records.organization_id],
                 )
             for rows in records.rows:
                 merge_records(connection, records.table, rows)
@@ -145,7 +148,7 @@ def _listed(  # noqa: PLR0913, PLR0917 - what of whom to list, and what is known
         organization.id,
         [
             record_rows(
-                table, each.items, each.ended_at, privacy, organization_id=organization.id, **ids
+                table, each.items, each.started_at, privacy, organization_id=organization.id, **ids
             )
             for each, ids in lists
         ],

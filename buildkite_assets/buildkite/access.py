@@ -208,10 +208,9 @@ def _teams_in_full(
         listed = list(pool.map(lambda team: _team_in_full(client, path, team, known), teams))
     gone = {found.team.id: found for found in listed if isinstance(found, _Gone)}
     if gone:
-        for page in every_item(client, f"{path}/teams", Team):
-            for team in page.body:
-                if team.id in gone:
-                    raise gone[team.id].error
+        for team in whole_list(client, f"{path}/teams", Team, attrgetter("id"), gone).items:
+            if team.id in gone:
+                raise gone[team.id].error
     return [found for found in listed if isinstance(found, TeamAccess)]
 
 

@@ -1,13 +1,13 @@
 """The organizations and pipelines that a token sees."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from operator import attrgetter
 from threading import Lock
 
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.errors import MissingScopeError, NoResourcesError
-from buildkite_assets.buildkite.listings import api_path, every_item, whole_list
+from buildkite_assets.buildkite.listings import api_path, whole_list
 from buildkite_assets.buildkite.records import Build, Organization, Pipeline
 
 
@@ -51,10 +51,12 @@ class PipelineDirectory:
     Args:
         client: the connection.
         organization: its slug.
+        known_ids: the pipelines that an earlier listing had; see `whole_list`.
     """
 
-    def __init__(self, client: Client, organization: str) -> None:
+    def __init__(self, client: Client, organization: str, known_ids: Collection[str] = ()) -> None:
         self._client = client
+        self._known_ids = known_ids
         self._path = api_path("organizations", organization, "pipelines")
         self._by_slug: dict[str, Pipeline] = {}
         self._unknown: set[str] = set()
@@ -95,12 +97,15 @@ class PipelineDirectory:
             BuildkiteError: see `buildkite.errors`.
         """
         try:
-            pages = list(every_item(self._client, self._path, Pipeline))
+            listed = whole_list(
+                self._client, self._path, Pipeline, attrgetter("id"), self._known_ids
+            )
         except MissingScopeError:
             self.lacks_scope = True
             return
-        self._by_slug = {pipeline.slug: pipeline for page in pages for pipeline in page.body}
-        self.listed_at = pages[0].at
+        self._by_slug = {pipeline.slug: pipeline for pipeline in listed.items}
+        self._known_ids = [pipeline.id for pipeline in listed.items]
+        self.listed_at = listed.started_at
 
     def _find(self, slug: str, created_at: datetime) -> str | None:
         pipeline = self._by_slug.get(slug)

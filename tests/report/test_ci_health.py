@@ -117,7 +117,7 @@ def test_red_time_that_is_known_only_before_the_days_is_not_negative(
     with opened(settings_of(path)) as connection:
         [api] = [each for each in known_pipelines(connection) if each.label == "api"]
         narrow(connection, Scope(date(2025, 11, 7), date(2025, 11, 20), api))
-        told = {each.name: each for each in ci_health.headlines(connection)}
+        told = {each.name: each for each in headlines(connection)}
     assert told["Main red"].value == "0 s"
 
 
