@@ -32,8 +32,7 @@ WITH paths AS (
         sum(path.queue_seconds) AS queue,
         sum(path.run_seconds) AS run,
         coalesce(sum(gap_before_seconds) FILTER (attempt_no = 1), 0) AS still,
-        coalesce(sum(gap_before_seconds) FILTER (attempt_no > 1), 0) AS before_retries,
-        queue + run + still AS seconds
+        coalesce(sum(gap_before_seconds) FILTER (attempt_no > 1), 0) AS before_retries
     FROM build_critical_path AS path
     JOIN job_runs USING (job_id)
     WHERE path.day > (SELECT max(day) FROM build_critical_path) - $days
@@ -44,7 +43,7 @@ builds AS (
         organizations.slug AS organization,
         pipeline_slug,
         agent_seconds,
-        seconds,
+        paths.queue + paths.run + paths.still AS seconds,
         before_retries,
         queue,
         run,

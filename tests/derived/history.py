@@ -117,12 +117,16 @@ class History:
         )
         seed_states(self.connection, QUEUES)
         if is_default:
-            for table in ("clusters", "clusters_history"):
-                self.connection.execute(
-                    f"UPDATE {table} SET default_queue_id = ? WHERE cluster_id = ?",  # noqa: S608
-                    [queue_id, cluster_id],
-                )
+            self.set_default_queue(cluster_id, queue_id)
         return queue_id
+
+    def set_default_queue(self, cluster_id: UUID | None, queue_id: UUID | None) -> None:
+        """Have all listings show a cluster with this default queue."""
+        for table in ("clusters", "clusters_history"):
+            self.connection.execute(
+                f"UPDATE {table} SET default_queue_id = ? WHERE cluster_id = ?",  # noqa: S608
+                [queue_id, cluster_id],
+            )
 
     def team(self, slug: str = "web", *, is_default: bool = False, seen: str = SNAPSHOT) -> UUID:
         """Add a team that snapshots saw from this one on."""

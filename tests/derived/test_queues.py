@@ -340,10 +340,7 @@ def stored(company: Company) -> Stored:
         for n, (cluster, key, is_listed) in enumerate(company.queues)
     ]
     for cluster, queue in zip(clusters, company.defaults, strict=True):
-        history.connection.execute(
-            "UPDATE clusters SET default_queue_id = ? WHERE cluster_id = ?",
-            [None if queue is None else queues[queue], cluster],
-        )
+        history.set_default_queue(cluster, None if queue is None else queues[queue])
     pipeline = history.pipeline()
     for n, job in enumerate(company.jobs):
         place = job.build_cluster
