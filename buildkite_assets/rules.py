@@ -20,7 +20,7 @@ billed_seconds = 60               # runs are rounded up to multiples of it; defa
 environment = "production"
 application = "shop"              # default: the pipeline's slug
 pipeline = "deploy-*"
-step = "ship"                     # default: every job
+step = "ship"                     # any key or label that it ever had; default: every job
 branch = "main"                   # default: every branch
 
 [[infrastructure]]                # failures by exit status that are the machine's, not the code's

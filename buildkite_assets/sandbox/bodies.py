@@ -242,10 +242,10 @@ def _script_body(job: Job, web_url: str) -> dict[str, Any]:
         "id": job.id,
         "graphql_id": graphql_id("Job", job.id),
         "type": "script",
-        "name": step.name,
+        "name": step.shown_name,
         "step_key": step.key,
         "group_key": step.group_key,
-        "step": {"id": f"{job.build.id[:18]}-8{job.id[20:23]}-{job.id[24:]}", "signature": None},
+        "step": {"id": _step_id(job), "signature": None},
         "priority": {"number": 0},
         "agent_query_rules": _agent_query_rules(step),
         "state": job.state,
@@ -283,6 +283,12 @@ def _script_body(job: Job, web_url: str) -> dict[str, Any]:
         "cluster_queue_id": queue and queue.id,
         "cluster_queue_url": queue and f"{cluster_url}/queues/{queue.id}",
     }
+
+
+def _step_id(job: Job) -> str:
+    """Return the id that all jobs of a step have within a build."""
+    rest = digest(job.build.id, job.step.key or (job.step.name, job.step.command))
+    return f"{job.build.id[:18]}-8{rest[:3]}-{rest[3:15]}"
 
 
 def shown_jobs(build: Build, *, include_retried: bool, include_paused: bool = True) -> list[Job]:

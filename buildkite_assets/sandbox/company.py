@@ -130,7 +130,8 @@ def _script(key: str, name: str, *, queue: str = "default", **more: object) -> S
 def _parallel(step: Step, total: int) -> list[Step]:
     if total < 2:  # noqa: PLR2004 - one job alone is not parallel
         return [step]
-    return [replace(step, parallelism=total, parallel_index=n) for n in range(total)]
+    sharded = replace(step, name=f"{step.name} %N/%t", parallelism=total)
+    return [replace(sharded, parallel_index=n) for n in range(total)]
 
 
 def _add_pipelines(
@@ -147,7 +148,7 @@ def _add_pipelines(
     lint = _script("lint", ":broom: Lint", group_key="checks")
     image = _script("image", ":docker: build image", queue="large")
     matrix = [
-        _script("smoke", f"Smoke {python}", matrix={"python": python}, group_key="tests")
+        _script("smoke", "Smoke {{matrix.python}}", matrix={"python": python}, group_key="tests")
         for python in ("3.11", "3.14")
     ]
     deploy = Step("trigger", name=":rocket: Deploy", key="deploy", triggers="deploy")

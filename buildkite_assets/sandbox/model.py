@@ -91,6 +91,7 @@ class Agent:
 class Step:
     """A step of a pipeline, from which jobs are made.
 
+    `name` may have `%n`, `%N`, `%t` and `{{matrix.…}}`, as in a pipeline's YAML.
     `queue_key` is the queue that its jobs ask for: None is a step without such a rule, "" one
     with the rule `queue=`. A body of such a job names its cluster and no queue.
     """
@@ -107,6 +108,18 @@ class Step:
     matrix: dict[str, str] | None = None
     triggers: str | None = None
     is_async: bool = False
+
+    @property
+    def shown_name(self) -> str | None:
+        """The name with the numbers of the shard and the values of the matrix."""
+        name = self.name
+        if name and self.parallelism and self.parallel_index is not None:
+            name = name.replace("%n", str(self.parallel_index))
+            name = name.replace("%N", str(self.parallel_index + 1))
+            name = name.replace("%t", str(self.parallelism))
+        for key, value in (self.matrix or {}).items():
+            name = name and name.replace(f"{{{{matrix.{key}}}}}", value)
+        return name
 
 
 @dataclass(slots=True, eq=False)

@@ -17,7 +17,7 @@ Columns:
   organization_id     UUID     The organization that it belongs to.
   pipeline_id         UUID     The pipeline; NULL while no pipeline of its slug is known.
   pipeline_slug       VARCHAR  The pipeline's present slug, else the one when read.
-  step                VARCHAR  The step's key, else its label, else its command.
+  step                VARCHAR  The step, as in `job_runs`.
   gap_before_seconds  DOUBLE   From the end of the job before it (from the build's creation) until
                                it became runnable: blocks, triggered builds, late retries.
   queue_seconds       DOUBLE   That it waited for an agent.

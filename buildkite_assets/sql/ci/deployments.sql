@@ -2,9 +2,10 @@
 One row per deployment: a build that brought an application to an environment.
 
 What a deployment is, the rules file says: the build's last attempts of the jobs that a rule fits,
-the first rule that fits a job. A rule's `pipeline` is matched with the present slug and with the
-one when the build was created, so that a rename loses no deployment. For builds that no rule fits,
-Buildkite's own convention counts: meta-data `environment`, `<environment>_deployment` or
+the first rule that fits a job. A rule fits any name that the job's step ever had, and the job's own
+label. Its `pipeline` is matched with the present slug and with the one when the build was created,
+so that a rename loses no deployment. For builds that no rule fits, Buildkite's own convention
+counts: meta-data `environment`, `<environment>_deployment` or
 `<application>:<environment>:deployed`; the whole build is the deployment then. Nothing is guessed
 from names. Meta-data is often set before anything is deployed, so its presence is no success: the
 jobs' outcome is.
@@ -45,15 +46,38 @@ slugs AS (
         ON pipeline_slug GLOB rule.pipeline OR pipeline_slug_at_creation GLOB rule.pipeline
 ),
 kinds AS (
-    SELECT pipeline_slug, pipeline_slug_at_creation, branch, step, min_by(rule, place) AS rule
+    SELECT
+        jobs.organization_id,
+        jobs.pipeline_slug,
+        jobs.pipeline_slug_at_creation,
+        jobs.branch,
+        jobs.step,
+        jobs.label,
+        min_by(rule, place) AS rule
     FROM (
-        SELECT DISTINCT pipeline_slug, pipeline_slug_at_creation, branch, step
+        SELECT DISTINCT
+            job_runs.organization_id,
+            job_runs.pipeline_id,
+            job_runs.pipeline_slug,
+            pipeline_slug_at_creation,
+            branch,
+            step,
+            label
         FROM job_runs
         JOIN build_runs USING (build_id, pipeline_slug)
         SEMI JOIN slugs USING (pipeline_slug, pipeline_slug_at_creation)
-    )
+    ) AS jobs
+    LEFT JOIN steps
+        ON steps.organization_id = jobs.organization_id
+        AND steps.pipeline_id IS NOT DISTINCT FROM jobs.pipeline_id
+        AND steps.pipeline_slug = jobs.pipeline_slug
+        AND steps.name = jobs.step
     JOIN slugs USING (pipeline_slug, pipeline_slug_at_creation)
-    WHERE branch GLOB rule.branch AND step GLOB rule.step
+    WHERE jobs.branch GLOB rule.branch
+        AND len(list_filter(
+            list_concat([jobs.step, jobs.label], steps.names),
+            lambda name: name GLOB rule.step
+        )) > 0
     GROUP BY ALL
 ),
 by_rule AS (
@@ -69,10 +93,12 @@ by_rule AS (
     FROM job_runs
     JOIN build_runs USING (build_id)
     JOIN kinds
-        ON kinds.pipeline_slug = build_runs.pipeline_slug
+        ON kinds.organization_id = job_runs.organization_id
+        AND kinds.pipeline_slug = build_runs.pipeline_slug
         AND kinds.pipeline_slug_at_creation = build_runs.pipeline_slug_at_creation
         AND kinds.branch = build_runs.branch
         AND kinds.step = job_runs.step
+        AND kinds.label IS NOT DISTINCT FROM job_runs.label
     WHERE is_last_attempt
     GROUP BY ALL
 ),

@@ -14,7 +14,7 @@ Columns:
   organization_id         UUID       The organization.
   pipeline_id             UUID       The pipeline; NULL while no pipeline of its slug is known.
   pipeline_slug           VARCHAR    The pipeline's present slug, else the one when read.
-  step                    VARCHAR    The step's key, else its label, else its command.
+  step                    VARCHAR    The step across builds: see `steps`.
   window_from             DATE       The first UTC day of builds that counts.
   window_to               DATE       The last one: the organization's newest build's.
   jobs                    BIGINT     Logical jobs that ended passed or failed: what the rate stands
@@ -37,13 +37,23 @@ WITH newest AS (
 ),
 chains AS NOT MATERIALIZED (
     SELECT
-        job_retry_chains.*,
+        job_retry_chains.* REPLACE (
+            coalesce(steps.step, job_retry_chains.step) AS step,
+            -- The same with the step's name across builds before the shard and matrix values.
+            coalesce(steps.step, job_retry_chains.step)
+                || logical_job_key[len(job_retry_chains.step) + 1 :] AS logical_job_key
+        ),
         build_runs.commit,
         window_to,
         job_retry_chains.day > window_to - 7 AS is_recent
     FROM job_retry_chains
     JOIN build_runs USING (build_id)
     JOIN newest ON newest.organization_id = job_retry_chains.organization_id
+    LEFT JOIN steps
+        ON steps.organization_id = job_retry_chains.organization_id
+        AND steps.pipeline_id IS NOT DISTINCT FROM job_retry_chains.pipeline_id
+        AND steps.pipeline_slug = job_retry_chains.pipeline_slug
+        AND steps.name = job_retry_chains.step
     WHERE job_retry_chains.day > window_to - 30 AND last_outcome IN ('passed', 'failed')
 ),
 -- Few jobs fail: looking for each of them costs less than knowing all that passed.

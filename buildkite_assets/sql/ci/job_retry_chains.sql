@@ -16,8 +16,8 @@ Columns:
   pipeline_id          UUID       The pipeline; NULL while no pipeline of its slug is known.
   pipeline_slug        VARCHAR    The pipeline's present slug, else the one when read.
   day                  DATE       The UTC day of the build's creation; the partition.
-  step                 VARCHAR    The step's key, else its label, else its command.
-  logical_job_key      VARCHAR    The step with its parallel index and matrix values.
+  step                 VARCHAR    The step, as in `job_runs`.
+  logical_job_key      VARCHAR    The step with its shard and matrix values.
   attempts             BIGINT     How many attempts are known.
   first_outcome        VARCHAR    What came of the first attempt.
   last_outcome         VARCHAR    What came of the last attempt.

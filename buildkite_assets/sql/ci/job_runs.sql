@@ -37,14 +37,21 @@ Columns:
   pipeline_id               UUID       The pipeline; NULL while no pipeline of its slug is known.
   pipeline_slug             VARCHAR    The pipeline's present slug, else the one when read.
   day                       DATE       The UTC day of the build's creation; the partition.
-  step                      VARCHAR    The step's key, else its label, else its command.
-  logical_job_key           VARCHAR    The step with its parallel index and matrix values: the same
-                                       in every build, whatever the attempt.
+  step                      VARCHAR    The step's key, else `step_label`; `steps` says which step
+                                       that is across builds. The same for all attempts of a job.
+  logical_job_key           VARCHAR    The step with its shard and matrix values: the same in every
+                                       build with so many shards, whatever the attempt.
   logical_job_id            UUID       The first known attempt of the same job in this build.
   attempt_no                INTEGER    1 for the first attempt that is known, 2 for its retry, …
   is_last_attempt           BOOLEAN    Whether no other attempt replaced it.
   retry_type                VARCHAR    How this attempt was retried: manual or automatic.
   retried_in_job_id         UUID       The attempt that replaced it.
+  step_key                  VARCHAR    The step's key; NULL if it has none.
+  step_label                VARCHAR    The step's label without the shard's numbers and the matrix
+                                       values (see `job_labels`), else its command.
+  label                     VARCHAR    The job's own label, as Buildkite shows it.
+  shard_index               INTEGER    Which of a parallel step's jobs, from 0; NULL if not parallel.
+  shard_total               INTEGER    How many jobs the parallel step has.
   state                     VARCHAR    As Buildkite spells it.
   outcome                   VARCHAR    passed, failed (timed out and expired too), canceled, not_run
                                        or unfinished.
@@ -107,26 +114,38 @@ attempts AS NOT MATERIALIZED (
         known_builds.cluster_id AS build_cluster_id,
         known_builds.state AS build_state,
         known_builds.synced_at AS build_synced_at,
-        known_builds.is_over AS build_is_over
+        known_builds.is_over AS build_is_over,
+        nullif(trim(jobs.name), '') AS shown_label,
+        coalesce(job_labels.label, shown_label, nullif(trim(jobs.command), '')) AS step_label
     FROM jobs
     JOIN known_builds USING (build_id)
+    LEFT JOIN (
+        SELECT job_id, label FROM job_labels WHERE day >= $from_day AND day < $to_day
+    ) AS job_labels USING (job_id)
     WHERE jobs.type = 'script'
         AND jobs.build_created_at >= $from_day AND jobs.build_created_at < $to_day
         AND (jobs.absent_since IS NULL OR jobs.absent_since = known_builds.absent_since)
 ),
 retried AS MATERIALIZED (
-    SELECT earlier.job_id, later.job_id AS later_job_id
+    SELECT
+        earlier.job_id,
+        {'key': earlier.step_key, 'label': earlier.step_label} AS step_names,
+        later.job_id AS later_job_id
     FROM attempts AS earlier
     JOIN attempts AS later
         ON later.job_id = earlier.retried_in_job_id AND later.build_id = earlier.build_id
     WHERE earlier.retried_in_job_id IS NOT NULL
 ),
 chains AS (
-    SELECT job_id, job_id AS logical_job_id, 1 AS attempt_no
+    SELECT job_id, job_id AS logical_job_id, 1 AS attempt_no, step_names
     FROM retried
     WHERE job_id NOT IN (SELECT later_job_id FROM retried)
     UNION ALL
-    SELECT retried.later_job_id, chains.logical_job_id, chains.attempt_no + 1
+    SELECT
+        retried.later_job_id,
+        chains.logical_job_id,
+        chains.attempt_no + 1,
+        chains.step_names
     FROM chains
     JOIN retried USING (job_id)
 ),
@@ -134,17 +153,21 @@ chain_ends AS (
     SELECT
         job_id,
         min_by(logical_job_id, attempt_no) AS logical_job_id,
-        min(attempt_no) AS attempt_no
+        min(attempt_no) AS attempt_no,
+        min_by(step_names, attempt_no) AS step_names
     FROM chains
     GROUP BY job_id
 ),
 classified AS (
     SELECT
-        attempts.*,
+        -- A label can be changed while a step runs: what the first attempt is called counts.
+        attempts.* REPLACE (
+            if(step_names IS NULL, attempts.step_key, step_names.key) AS step_key,
+            if(step_names IS NULL, attempts.step_label, step_names.label) AS step_label
+        ),
         coalesce(chain_ends.logical_job_id, attempts.job_id) AS logical_job_id,
         coalesce(chain_ends.attempt_no, 1) AS attempt_no,
         retried_in_job_id IS NULL AND NOT coalesce(retried, false) AS is_last_attempt,
-        coalesce(step_key, nullif(trim(name), ''), nullif(trim(command), ''), '(unnamed)') AS step,
         CASE
             WHEN state = 'passed' THEN 'passed'
             WHEN state IN ('failed', 'timed_out', 'expired') THEN 'failed'
@@ -248,13 +271,20 @@ SELECT
     queued.pipeline_id,
     coalesce(pipelines.slug, slug_when_read) AS pipeline_slug,
     build_created_at::DATE AS day,
-    step,
-    concat_ws(' · ', step, parallel_group_index, matrix) AS logical_job_key,
+    coalesce(step_key, step_label, '(unnamed)') AS step,
+    concat_ws(
+        ' · ', step, parallel_group_index + 1 || coalesce(' of ' || parallel_group_total, ''), matrix
+    ) AS logical_job_key,
     logical_job_id,
     attempt_no,
     is_last_attempt,
     retry_type,
     retried_in_job_id,
+    step_key,
+    step_label,
+    shown_label AS label,
+    parallel_group_index AS shard_index,
+    parallel_group_total AS shard_total,
     state,
     outcome,
     outcome = 'failed' AND coalesce(soft_failed, false) AS is_soft_failed,

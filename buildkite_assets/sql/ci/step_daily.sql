@@ -13,7 +13,7 @@ Columns:
   organization_id        UUID     The organization.
   pipeline_id            UUID     The pipeline; NULL while no pipeline of its slug is known.
   pipeline_slug          VARCHAR  The pipeline's present slug, else the one when read.
-  step                   VARCHAR  The step's key, else its label, else its command.
+  step                   VARCHAR  The step across builds: see `steps`.
   attempts               BIGINT   Attempts.
   runs                   BIGINT   Attempts that an agent began.
   verdicts               BIGINT   Last attempts that passed or failed: what the pass rate stands on.
@@ -45,7 +45,7 @@ minutes AS (
 ),
 attempts AS (
     SELECT
-        timed.*,
+        timed.* REPLACE (coalesce(steps.step, timed.step) AS step),
         local_day,
         is_last_attempt AND outcome IN ('passed', 'failed') AS is_verdict,
         outcome IN ('passed', 'failed') AND timed.run_seconds IS NOT NULL AS is_finished_run,
@@ -53,6 +53,11 @@ attempts AS (
     FROM timed
     JOIN minutes USING (minute)
     LEFT JOIN build_critical_path AS path USING (job_id)
+    LEFT JOIN steps
+        ON steps.organization_id = timed.organization_id
+        AND steps.pipeline_id IS NOT DISTINCT FROM timed.pipeline_id
+        AND steps.pipeline_slug = timed.pipeline_slug
+        AND steps.name = timed.step
 ),
 counted AS (
     SELECT

@@ -12,7 +12,7 @@ Columns:
   organization_id     UUID     The organization.
   pipeline_id         UUID     The pipeline; NULL while no pipeline of its slug is known.
   pipeline_slug       VARCHAR  The pipeline's present slug, else the one when read.
-  step                VARCHAR  The step's key, else its label, else its command.
+  step                VARCHAR  The step across builds: see `steps`.
   failure_class       VARCHAR  code, infra, timeout or expired.
   exit_status         INTEGER  The command's exit status; NULL where there is none.
   failures            BIGINT   Attempts that failed so.
@@ -31,7 +31,7 @@ WITH failures AS (
         failed.organization_id,
         failed.pipeline_id,
         failed.pipeline_slug,
-        failed.step,
+        coalesce(steps.step, failed.step) AS step,
         failed.failure_class,
         failed.exit_status,
         failed.is_soft_failed,
@@ -45,6 +45,11 @@ WITH failures AS (
     FROM job_runs AS failed
     JOIN build_runs AS builds USING (build_id)
     LEFT JOIN job_runs AS later ON later.job_id = failed.retried_in_job_id
+    LEFT JOIN steps
+        ON steps.organization_id = failed.organization_id
+        AND steps.pipeline_id IS NOT DISTINCT FROM failed.pipeline_id
+        AND steps.pipeline_slug = failed.pipeline_slug
+        AND steps.name = failed.step
     WHERE failed.outcome = 'failed'
 ),
 counted AS (
