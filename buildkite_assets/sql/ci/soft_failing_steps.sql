@@ -11,7 +11,7 @@ Columns:
   organization_id        UUID       The organization.
   pipeline_id            UUID       The pipeline; NULL while no pipeline of its slug is known.
   pipeline_slug          VARCHAR    The pipeline's present slug, else the one when read.
-  step                   VARCHAR    The step's key, else its label, else its command.
+  step                   VARCHAR    The step across builds: see `steps`.
   window_from            DATE       The first UTC day of builds that counts.
   window_to              DATE       The last one: the organization's newest build's.
   jobs                   BIGINT     Jobs that passed or failed: what the rate stands on.
@@ -26,6 +26,15 @@ Columns:
 WITH newest AS (
     SELECT organization_id, max(day) AS window_to FROM build_runs GROUP BY organization_id
 ),
+named AS NOT MATERIALIZED (
+    SELECT job_runs.* REPLACE (coalesce(steps.step, job_runs.step) AS step)
+    FROM job_runs
+    LEFT JOIN steps
+        ON steps.organization_id = job_runs.organization_id
+        AND steps.pipeline_id IS NOT DISTINCT FROM job_runs.pipeline_id
+        AND steps.pipeline_slug = job_runs.pipeline_slug
+        AND steps.name = job_runs.step
+),
 counted AS (
     SELECT
         organization_id,
@@ -39,7 +48,7 @@ counted AS (
         max(finished_at) FILTER (is_soft_failed) AS last_soft_failed_at,
         max(finished_at) FILTER (outcome = 'passed') AS last_passed_at,
         coalesce(sum(run_seconds) FILTER (is_soft_failed), 0) AS soft_failed_seconds
-    FROM job_runs
+    FROM named
     JOIN newest USING (organization_id)
     WHERE day > window_to - 30 AND is_last_attempt AND outcome IN ('passed', 'failed')
     GROUP BY ALL
