@@ -58,7 +58,9 @@ class Privacy:
             return address
         return hmac.digest(self.email_key, address.lower().encode(), hashlib.sha256).hex()
 
-    def meta_data(self, values: dict[str, str] | None) -> list[tuple[str, str]] | None:
+    def meta_data(
+        self, values: dict[str, str | None] | None
+    ) -> list[tuple[str, str | None]] | None:
         """The meta-data as it is stored."""
         if values is None:
             return None

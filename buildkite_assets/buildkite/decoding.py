@@ -179,7 +179,7 @@ def _mended(fields: Any) -> Any:  # noqa: ANN401 - any JSON value
         mended["jobs"] = [_mended(job) for job in mended["jobs"]]
     if isinstance(mended.get("meta_data"), dict):
         mended["meta_data"] = {
-            key: value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            key: value if isinstance(value, str | None) else msgspec.json.encode(value).decode()
             for key, value in mended["meta_data"].items()
         }
     if "matrix" in mended:

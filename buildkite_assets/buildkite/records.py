@@ -216,7 +216,7 @@ class Build(Body):
     started_at: Instant | None = None
     failing_at: Instant | None = None
     finished_at: Instant | None = None
-    meta_data: dict[str, str] | None = None
+    meta_data: dict[str, str | None] | None = None
     pull_request: PullRequest | None = None
     merge_queue: MergeQueue | None = None
     rebuilt_from: BuildReference | None = None
