@@ -192,7 +192,8 @@ BUILDS = Table(
         Column(
             "blocked",
             "BOOLEAN",
-            "Whether a block step waits for someone; `state` is then the state so far.",
+            "Whether a block step waits for someone; `state` is then the state so far, or "
+            "`blocked`.",
             "blocked",
         ),
         Column(

@@ -334,7 +334,7 @@ def build_body(
         "state": build.state,
         "cancel_reason": build.cancel_reason,
         "blocked": build.blocked,
-        "blocked_state": "",
+        "blocked_state": build.blocked_state,
         "message": build.message,
         "commit": build.commit,
         "branch": build.branch,

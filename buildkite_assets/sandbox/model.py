@@ -240,6 +240,7 @@ class Build:
     author: dict[str, str] | str | None = None
     tag: str | None = None
     blocked: bool = False
+    blocked_state: str = ""
     cancel_reason: str | None = None
     started_at: datetime | None = None
     failing_at: datetime | None = None

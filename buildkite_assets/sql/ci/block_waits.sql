@@ -35,7 +35,8 @@ WITH blocks AS (
         builds.created_at,
         coalesce(jobs.step_key, nullif(trim(jobs.name), ''), '(unnamed)') AS step,
         jobs.state,
-        jobs.state = 'blocked' AND coalesce(builds.blocked, false) AS is_open,
+        jobs.state = 'blocked' AND (coalesce(builds.blocked, false) OR builds.state = 'blocked')
+            AS is_open,
         jobs.unblocked_by_id,
         jobs.unblocked_at,
         coalesce(jobs.unblocked_at, if(is_open, builds.synced_at, NULL)) AS waited_to

@@ -46,8 +46,10 @@ Columns:
                                             its UTC day or later, or is gone from Buildkite: only a
                                             retry or an unblock after that would change it. A sync
                                             reads each day again when it is that old.
-  is_blocked                     BOOLEAN    Whether it stands at a block; `outcome` is then that of
-                                            the work so far, and nothing behind the block was done.
+  is_blocked                     BOOLEAN    Whether it stands at a block: Buildkite says so beside its
+                                            state, or its state is `blocked`. `outcome` is then that
+                                            of the work so far, and nothing behind the block was
+                                            done.
   created_at                     TIMESTAMP  When it was created.
   started_at                     TIMESTAMP  When it started, the last time.
   first_job_started_at           TIMESTAMP  When its first job started, whatever reopened it later.
@@ -158,13 +160,15 @@ SELECT
     CASE
         WHEN builds.state IN ('passed', 'failed', 'canceled') THEN builds.state
         WHEN builds.state IN ('skipped', 'not_run') THEN 'not_run'
+        WHEN builds.state = 'blocked' AND builds.blocked_state IS DISTINCT FROM 'running'
+            THEN if(builds.blocked_state = 'failed' OR work.failed_jobs > 0, 'failed', 'passed')
         ELSE 'unfinished'
     END AS outcome,
     outcome = 'unfinished' AS is_open,
     builds.absent_since IS NOT NULL
         OR (NOT is_open AND builds.synced_at >= builds.created_at::DATE + INTERVAL 30 DAY)
         AS is_final,
-    coalesce(builds.blocked, false) AS is_blocked,
+    coalesce(builds.blocked, false) OR builds.state = 'blocked' AS is_blocked,
     builds.created_at,
     builds.started_at,
     work.first_job_started_at,
@@ -179,7 +183,7 @@ SELECT
     activity.active_seconds,
     coalesce(blocking.blocked_seconds, 0) AS blocked_seconds,
     CASE
-        WHEN builds.state != 'failed' THEN NULL
+        WHEN outcome != 'failed' THEN NULL
         WHEN work.first_failed_at < builds.created_at THEN 0
         ELSE epoch(work.first_failed_at - builds.created_at)
     END AS time_to_first_failure_seconds,
