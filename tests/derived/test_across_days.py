@@ -1,5 +1,6 @@
 """Tables that look across days: worked examples, and models that replay the history."""
 
+from collections import defaultdict
 from datetime import date, datetime
 from itertools import pairwise
 from uuid import UUID
@@ -507,6 +508,62 @@ def test_every_build_is_in_exactly_one_tree(parents: list[int | None]) -> None:
         ids.append(history.build(None, "10:00", triggered_from_build_id=up))
         roots.append(n if known is None else roots[known])
     history.derive("build_trees")
-    assert history.rows("build_trees", "root_build_id", "builds") == [
-        (ids[root], roots.count(root)) for root in sorted(set(roots))
+    assert history.rows("build_trees", "root_build_id", "builds", "is_cycle") == [
+        (ids[root], roots.count(root), False) for root in sorted(set(roots))
+    ]
+
+
+def ways_up(parents: list[int | None]) -> list[list[int]]:
+    """For each build the builds from itself upwards, each once."""
+    ways = []
+    for start in range(len(parents)):
+        way, at_build = [], start
+        while at_build not in way:
+            way.append(at_build)
+            at_build = at_build if (up := parents[at_build]) is None else up
+        ways.append(way)
+    return ways
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 12).flatmap(
+        lambda count: st.tuples(
+            st.lists(
+                st.one_of(st.none(), st.integers(0, count - 1)), min_size=count, max_size=count
+            ),
+            st.lists(st.integers(0, 3), min_size=count, max_size=count),
+        )
+    )
+)
+def test_every_build_is_in_exactly_one_tree_even_if_builds_trigger_one_another_in_a_circle(
+    graph: tuple[list[int | None], list[int]],
+) -> None:
+    """Any build may name any other, or itself; the oldest build of a circle is the root."""
+    parents, minutes = graph
+    history = History()
+    ids = [UUID(int=1_000 + n) for n in range(len(parents))]
+    for n, parent in enumerate(parents):
+        up = None if parent is None else ids[parent]
+        created = f"10:0{minutes[n]}"
+        history.build(None, created, build_id=ids[n], triggered_from_build_id=up)
+    ways = ways_up(parents)
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    cycles = set()
+    for n, way in enumerate(ways):
+        root = way[-1]
+        if parents[root] is not None:
+            root = min(ways[root], key=lambda build: (minutes[build], build))
+            cycles.add(root)
+        members[root].append(n)
+    history.derive("build_trees")
+    columns = ["root_build_id", "builds", "depth", "is_cycle"]
+    assert history.rows("build_trees", *columns) == [
+        (
+            ids[root],
+            len(group),
+            max(ways[build].index(root) for build in group),
+            root in cycles,
+        )
+        for root, group in sorted(members.items())
     ]

@@ -2,7 +2,8 @@
 One row per build that no known build triggered, with all builds that it triggered in turn.
 
 Each build belongs to one tree, so that agent time counts once: the time that a trigger step waits
-for its build is no agent time.
+for its build is no agent time. Builds that trigger one another in a circle are wrong data; they
+stay as one tree, whose root is the oldest of the circle.
 
 Key: root_build_id
 Recomputed: whole
@@ -18,6 +19,7 @@ Columns:
   builds                BIGINT     Builds of the tree, the root included.
   depth                 INTEGER    How many triggers lie on the longest way down; 0 for the root
                                    alone.
+  is_cycle              BOOLEAN    Whether a build of the tree triggered the root.
   open_builds           BIGINT     Those that still go on.
   failed_builds         BIGINT     Those that failed.
   finished_at           TIMESTAMP  When the last one finished; NULL while one is open.
@@ -27,18 +29,37 @@ Columns:
   wasted_agent_seconds  DOUBLE     Those whose result nobody used.
 */
 WITH RECURSIVE children AS MATERIALIZED (
-    SELECT child.build_id, child.triggered_from_build_id AS parent_build_id
+    SELECT
+        child.build_id,
+        parent.build_id AS parent_build_id,
+        (child.created_at, child.build_id) AS age,
+        (parent.created_at, parent.build_id) AS parent_age
     FROM build_runs AS child
-    SEMI JOIN build_runs AS parent ON parent.build_id = child.triggered_from_build_id
+    JOIN build_runs AS parent ON parent.build_id = child.triggered_from_build_id
+),
+-- Up from each build that is no newer than its parent, as long as the way leads over newer builds.
+climbs AS (
+    SELECT build_id AS oldest_build_id, age AS oldest_age, parent_build_id AS build_id
+    FROM children
+    WHERE parent_age >= age
+    UNION
+    SELECT oldest_build_id, oldest_age, children.parent_build_id
+    FROM climbs
+    JOIN children USING (build_id)
+    WHERE children.build_id != oldest_build_id AND parent_age >= oldest_age
+),
+cycles AS (
+    SELECT build_id FROM climbs WHERE build_id = oldest_build_id
 ),
 members AS (
     SELECT build_id AS root_build_id, build_id, 0 AS depth
     FROM build_runs
-    ANTI JOIN children USING (build_id)
+    WHERE build_id NOT IN (SELECT build_id FROM children) OR build_id IN (SELECT build_id FROM cycles)
     UNION ALL
     SELECT members.root_build_id, children.build_id, members.depth + 1
     FROM members
     JOIN children ON children.parent_build_id = members.build_id
+    WHERE children.build_id != members.root_build_id
 ),
 trees AS (
     SELECT
@@ -63,6 +84,7 @@ SELECT
     root.created_at,
     trees.builds,
     trees.depth,
+    root_build_id IN (SELECT build_id FROM cycles) AS is_cycle,
     trees.open_builds,
     trees.failed_builds,
     trees.finished_at,
