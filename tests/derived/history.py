@@ -1,6 +1,6 @@
 """A hand-written history of builds and jobs in a real DuckDB, and what is derived of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,7 @@ SNAPSHOT = "2026-11-01 00:00"
 """The first snapshot of access."""
 _LEVELS = {None: "READ", 1: "READ_ONLY", 2: "BUILD_AND_READ", 3: "MANAGE_BUILD_AND_READ"}
 
-Value = str | float | bool | UUID | datetime | Sequence[str] | dict[str, str] | None
+Value = str | float | bool | UUID | datetime | Sequence[str] | Mapping[str, str | None] | None
 
 
 def at(text: str) -> datetime:
@@ -216,7 +216,7 @@ class History:
         self._insert("jobs", **(values | columns))
         return job_id
 
-    def retry(self, earlier: UUID, later: UUID, how: str = "automatic") -> None:
+    def retry(self, earlier: UUID, later: UUID, how: str | None = "automatic") -> None:
         """Say that one attempt was retried in another."""
         self.connection.execute(
             "UPDATE jobs SET retried = true, retried_in_job_id = ?, retry_type = ? "

@@ -383,7 +383,9 @@ def check_deployments(
     before: list[str] = []
     expected = {}
     for when, number, build in deployed:
-        is_success = build.state == "passed"
+        is_success = build.state == "passed" and all(
+            job.attempts[-1].outcome == "passed" for job in build.jobs
+        )
         is_redeploy = is_success and before[-1:] == [build.commit]
         is_rollback = is_success and not is_redeploy and build.commit in before
         expected[number] = (number, week(when), is_success, is_redeploy, is_rollback)

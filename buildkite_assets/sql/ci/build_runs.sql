@@ -31,7 +31,8 @@ Columns:
   number                         BIGINT     Its number in the pipeline.
   day                            DATE       The UTC day of its creation; the partition.
   branch                         VARCHAR    The branch that was built.
-  commit                         VARCHAR    The commit that was built.
+  commit                         VARCHAR    The commit that was built; NULL while Buildkite does not
+                                            know it and says `HEAD`.
   source                         VARCHAR    What started it.
   is_default_branch              BOOLEAN    Whether it built the branch that was the pipeline's
                                             default one when it was created, not a pull request or a
@@ -149,7 +150,7 @@ SELECT
     builds.number,
     builds.created_at::DATE AS day,
     builds.branch,
-    builds.commit,
+    nullif(nullif(trim(builds.commit), ''), 'HEAD') AS commit,
     builds.source,
     builds.branch = nullif(pipeline_states.default_branch, '')
         AND builds.pull_request_id IS NULL

@@ -19,11 +19,13 @@ Columns:
   deployments                   BIGINT   Successful deployments.
   deployment_days               BIGINT   Local days with a successful one.
   tries                         BIGINT   Deployments, failed ones too: what the failure rate stands
-                                         on.
+                                         on. A retry by hand is a try of its own: see `deployments`.
   deployment_failure_rate       DOUBLE   Failed, of all tries. A proxy for the change fail rate.
-  rollbacks                     BIGINT   Successful deployments that went back to an older commit.
-  traced_deployments            BIGINT   Successful deployments of a named commit, not `HEAD`:
-                                         what the next column stands on.
+  compared_deployments          BIGINT   Successful deployments whose commits tell whether they
+                                         are rollbacks: what the next column stands on.
+  rollbacks                     BIGINT   Those of them that went back to an older commit.
+  traced_deployments            BIGINT   First successful deployments of a known commit: what the
+                                         next column stands on.
   commit_to_deploy_p50_seconds  DOUBLE   From the first build of the commit until deployed, median. A
                                          proxy for the change lead time.
   recoveries                    BIGINT   Failed deployments of the week that a success followed; of
@@ -35,7 +37,7 @@ Columns:
 WITH first_builds AS (
     SELECT organization_id, commit, min(created_at) AS first_built_at
     FROM build_runs
-    WHERE commit != 'HEAD' AND commit IN (SELECT commit FROM deployments)
+    SEMI JOIN deployments USING (organization_id, commit)
     GROUP BY ALL
 ),
 dated AS (
@@ -44,6 +46,12 @@ dated AS (
         (deployed_at AT TIME ZONE 'UTC' AT TIME ZONE $time_zone)::DATE AS local_day,
         date_trunc('week', local_day)::DATE AS week,
         epoch(deployed_at - first_built_at) AS commit_to_deploy_seconds,
+        is_success
+        AND commit_to_deploy_seconds > 0
+        AND row_number() OVER (
+            PARTITION BY organization_id, application, environment, commit, is_success
+            ORDER BY deployed_at, number, build_id, deployment_no
+        ) = 1 AS is_traced,
         lag(is_success) OVER in_order AS success_before,
         min(deployed_at) FILTER (is_success) OVER (
             in_order ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
@@ -51,7 +59,8 @@ dated AS (
     FROM deployments
     LEFT JOIN first_builds USING (organization_id, commit)
     WINDOW in_order AS (
-        PARTITION BY organization_id, application, environment ORDER BY deployed_at, number
+        PARTITION BY organization_id, application, environment
+        ORDER BY deployed_at, number, build_id, deployment_no
     )
 ),
 counted AS (
@@ -63,10 +72,11 @@ counted AS (
         count(*) AS tries,
         count(*) FILTER (is_success) AS deployments,
         count(DISTINCT local_day) FILTER (is_success) AS deployment_days,
+        count(is_rollback) FILTER (is_success) AS compared_deployments,
         count(*) FILTER (is_rollback) AS rollbacks,
-        count(*) FILTER (is_success AND commit_to_deploy_seconds > 0) AS traced_deployments,
-        quantile_cont(commit_to_deploy_seconds, 0.5)
-            FILTER (is_success AND commit_to_deploy_seconds > 0) AS commit_to_deploy_p50_seconds,
+        count(*) FILTER (is_traced) AS traced_deployments,
+        quantile_cont(commit_to_deploy_seconds, 0.5) FILTER (is_traced)
+            AS commit_to_deploy_p50_seconds,
         count(next_success_at) FILTER (NOT is_success AND coalesce(success_before, true))
             AS recoveries,
         quantile_cont(epoch(next_success_at - deployed_at), 0.5)
@@ -98,6 +108,7 @@ SELECT
     coalesce(deployment_days, 0) AS deployment_days,
     coalesce(tries, 0) AS tries,
     (tries - deployments) / tries AS deployment_failure_rate,
+    coalesce(compared_deployments, 0) AS compared_deployments,
     coalesce(rollbacks, 0) AS rollbacks,
     coalesce(traced_deployments, 0) AS traced_deployments,
     commit_to_deploy_p50_seconds,

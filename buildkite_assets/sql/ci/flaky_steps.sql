@@ -3,9 +3,9 @@ One row per step that was flaky within the last 30 days of builds.
 
 Two signals: an attempt was a code failure, timeouts included, and passed when it was retried in the
 same build; or a job ended with a code failure in one build and passed in another of the same
-commit. Infrastructure failures count for neither (see `job_runs` for both kinds), nor do builds
-most of whose jobs failed. Only retried jobs can show the first signal: where `retry_coverage` is
-low, the rate is a lower bound.
+commit, where it is known. Infrastructure failures count for neither (see `job_runs` for both
+kinds), nor do builds most of whose jobs failed. Only retried jobs can show the first signal: where
+`retry_coverage` is low, the rate is a lower bound.
 
 Key: organization_id, pipeline_id, pipeline_slug, step
 Recomputed: whole
@@ -60,7 +60,7 @@ chains AS NOT MATERIALIZED (
 same_commit AS (
     SELECT logical_job_id
     FROM chains AS failed
-    SEMI JOIN (FROM chains WHERE last_outcome = 'passed' AND commit != 'HEAD') AS passed
+    SEMI JOIN (FROM chains WHERE last_outcome = 'passed') AS passed
         ON passed.pipeline_id IS NOT DISTINCT FROM failed.pipeline_id
         AND passed.pipeline_slug = failed.pipeline_slug
         AND passed.logical_job_key = failed.logical_job_key
