@@ -123,5 +123,5 @@ def test_each_derived_table_is_an_asset_that_tells_what_it_is(session: Session) 
         assert all(column.description for column in schema.columns)
     assert graph.get(JOB_RUNS).parent_keys == {
         dg.AssetKey(["buildkite", name])
-        for name in ("builds", "clusters", "jobs", "pipelines", "queues")
+        for name in ("builds", "clusters", "job_labels", "jobs", "pipelines", "queues")
     }
