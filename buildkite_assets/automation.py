@@ -8,7 +8,7 @@ from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.partitions import first_day, range_tags
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
-from buildkite_assets.tables import BUILDS, JOBS
+from buildkite_assets.tables import BUILD_CHANGES, BUILDS, JOBS
 from buildkite_assets.warehouse import connect
 from buildkite_assets.warehouse.ledger import known_days, organization_ids
 
@@ -31,7 +31,7 @@ _LOOK_BACK = timedelta(days=7)
 # A catalog that was listed anew asks for nothing: most often nothing in it has changed, and where
 # it has, `lagging_days` knows.
 _CATALOG = dg.AssetSelection.groups("catalog")
-_BUILDS = dg.AssetSelection.assets(asset_key(BUILDS), asset_key(JOBS))
+_BUILDS = dg.AssetSelection.assets(*map(asset_key, (BUILDS, JOBS, BUILD_CHANGES)))
 
 
 @dg.schedule(

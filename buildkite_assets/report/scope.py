@@ -15,9 +15,7 @@ _WITHIN = {
     "agent_cost_daily": "local_day BETWEEN first_day AND last_day",
     "step_failures": "week BETWEEN first_day - 6 AND last_day",
     "deployments": "true",  # tells which applications a pipeline deploys
-    "branch_incidents": (
-        "red_at::DATE <= last_day AND coalesce(green_at::DATE, last_day) >= first_day"
-    ),
+    "branch_incidents": "red_at::DATE <= last_day AND red_until::DATE >= first_day",
     "open_builds": "true",  # as of the last sync, whatever their age
     "flaky_steps": "true",  # its window is its own: the newest 30 days
 }

@@ -164,6 +164,14 @@ class History:
             valid_to=at(gone) if gone else None,
         )
 
+    def read(self, until: str, organization: UUID = ORGANIZATION) -> None:
+        """Say that a change feed read everything that happened until then."""
+        instant = at(until).replace(tzinfo=None)
+        self.connection.execute(
+            "INSERT INTO sync_feeds (organization_id, read_point, started_at) VALUES (?, ?, ?)",
+            [organization, instant, instant],
+        )
+
     def build(
         self, pipeline_id: UUID | None, created: str, state: str = "passed", **columns: Value
     ) -> UUID:

@@ -159,8 +159,7 @@ def test_every_build_and_script_job_is_there_once(month: duckdb.DuckDBPyConnecti
             (SELECT count(agent_seconds) FROM job_runs)
                 - (SELECT round(sum(runs), 6) FROM agent_cost_daily),
             (
-                SELECT count(*) FROM build_runs
-                WHERE is_default_branch AND outcome IN ('passed', 'failed')
+                SELECT count(*) FROM build_runs WHERE is_default_branch AND is_verdict
             ) - (SELECT sum(verdicts) FROM branch_health_daily)
     """).fetchall()
     assert counts == (0,) * 11
@@ -185,3 +184,59 @@ def test_agent_time_is_the_same_wherever_it_is_summed(month: duckdb.DuckDBPyConn
 def test_no_figure_of_the_month_is_impossible(month: duckdb.DuckDBPyConnection) -> None:
     assert negative_durations(month) == []
     assert impossible_ratios(month) == []
+
+
+def test_no_incident_of_the_month_ends_before_it_begins(month: duckdb.DuckDBPyConnection) -> None:
+    """Incidents of a pipeline follow one another, and are as long as its red days."""
+    assert (
+        month.execute("""
+            SELECT pipeline_slug, red_at, red_until
+            FROM branch_incidents
+            WHERE red_at > red_until OR green_at IS DISTINCT FROM if(is_open, NULL, red_until)
+            UNION ALL
+            SELECT pipeline_slug, red_at, red_until
+            FROM branch_incidents
+            QUALIFY red_until > lead(red_at) OVER (PARTITION BY pipeline_id ORDER BY red_at)
+        """).fetchall()
+        == []
+    )
+    red = month.execute("""
+        SELECT pipeline_slug, sum(seconds)
+        FROM (
+            SELECT pipeline_slug, red_seconds AS seconds FROM branch_incidents
+            UNION ALL
+            SELECT pipeline_slug, -red_seconds FROM branch_health_daily
+        )
+        GROUP BY pipeline_slug
+    """).fetchall()
+    assert len(red) > 5
+    assert all(abs(seconds) < 0.001 for _, seconds in red)
+
+
+def test_some_incidents_of_the_month_were_ended_by_a_retry(
+    month: duckdb.DuckDBPyConnection,
+) -> None:
+    ended = dict(
+        month.execute("SELECT ended_by, count(*) FROM branch_incidents GROUP BY ALL").fetchall()
+    )
+    assert ended["retry"] >= 1
+    assert ended["build"] > ended["retry"]
+
+
+def test_the_pieces_of_each_day_of_the_month_add_up(month: duckdb.DuckDBPyConnection) -> None:
+    """On 26 October 2025 clocks went back. A pipeline's first and last day are not whole."""
+    lengths = month.execute("""
+        SELECT DISTINCT if(local_day = DATE '2025-10-26', 25, 24), round(known_seconds, 3) / 3600
+        FROM branch_health_daily
+        WINDOW of_pipeline AS (PARTITION BY pipeline_id)
+        QUALIFY local_day > min(local_day) OVER of_pipeline
+            AND local_day < max(local_day) OVER of_pipeline
+        ORDER BY ALL
+    """).fetchall()
+    assert lengths == [(24, 24), (25, 25)]
+    differences = month.execute("""
+        SELECT count(*)
+        FROM branch_health_daily
+        WHERE abs(known_seconds - green_seconds - red_seconds) > 0.001
+    """).fetchall()
+    assert differences == [(0,)]

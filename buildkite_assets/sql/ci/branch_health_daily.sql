@@ -1,15 +1,10 @@
 /*
 One row per pipeline and local day on which it is known whether its default branch was green or red.
 
-At each instant the branch is what its newest build with a verdict says: passed is green, failed is
-red, from the build's end on. Newest is by creation, so that an older build that ends later changes
-nothing. Builds that neither passed nor failed do not count, nor do pull requests and merge queues.
-Before the first verdict nothing is known; on days without builds the state stays, and a quiet red
-weekend is red. The last day ends where Buildkite last told of any build of the organization. While
-a pipeline is archived or gone nothing is known, until a build that is created later has a verdict.
-The default branch is the one when a build was created: where another branch becomes it, the state
-goes on until that branch's first verdict. Days are those of the rules' time zone: where clocks
-change they have 23 or 25 hours.
+The states are those of `branch_states`, cut by the days of `local_days`. Before the first verdict
+nothing is known. On days without builds the state stays, and a quiet red weekend is red: the last
+day ends at the latest instant up to which the organization was read. While a pipeline is archived or
+gone nothing is known, until a build that is created later has a verdict.
 
 Key: pipeline_id, local_day
 Recomputed: whole
@@ -28,97 +23,36 @@ Columns:
   last_state        VARCHAR  `green` or `red`, at the day's end.
   turned_red        BIGINT   How often it turned from green to red.
   turned_green      BIGINT   How often it turned from red to green.
-  passed_builds     BIGINT   Builds of the branch that passed and ended on this day.
+  passed_builds     BIGINT   Verdicts that passed and ended on this day, as they stand now.
   failed_builds     BIGINT   Those that failed.
   verdicts          BIGINT   Both: what `red_builds_share` stands on.
   red_builds_share  DOUBLE   Failed, of those that passed or failed.
   is_final          BOOLEAN  Whether the day is over, and the builds that it stands on are final: see
                              `build_runs`.
 */
-WITH told AS (
-    SELECT organization_id, max(synced_at) AS told_at FROM build_runs GROUP BY organization_id
-),
-verdicts AS (
-    SELECT
-        organization_id,
-        pipeline_id,
-        pipeline_slug,
-        branch,
-        created_at,
-        number,
-        finished_at,
-        is_final,
-        if(outcome = 'passed', 'green', 'red') AS state,
-        finished_at < coalesce(
-            min(finished_at) OVER (
-                PARTITION BY pipeline_id ORDER BY created_at, number
-                ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
-            ),
-            'infinity'::TIMESTAMP
-        ) AS is_newest
-    FROM build_runs
-    WHERE is_default_branch AND outcome IN ('passed', 'failed') AND finished_at IS NOT NULL
-),
-ends AS (
-    SELECT
-        pipeline_id,
-        any_value(told_at) AS told_at,
-        greatest(any_value(told_at), max(finished_at)) AS known_to
-    FROM verdicts
-    JOIN told USING (organization_id)
-    GROUP BY pipeline_id
-),
--- When a pipeline was archived, or was first missing from a list.
-stops AS (
-    SELECT pipeline_id, archived_at AS stopped_at
-    FROM pipelines_history
-    WHERE archived_at IS NOT NULL
-    UNION
-    SELECT ended.pipeline_id, ended.valid_to
-    FROM pipelines_history AS ended
-    ANTI JOIN pipelines_history AS next
-        ON next.pipeline_id = ended.pipeline_id AND next.valid_from = ended.valid_to
-    WHERE ended.valid_to IS NOT NULL
+WITH days AS (
+    SELECT local_day, min(begins_at) AS day_begins_at, max(ends_at) AS day_ends_at
+    FROM local_days
+    GROUP BY local_day
 ),
 states AS (
-    SELECT
-        verdicts.*,
-        told_at,
-        finished_at AS begins_at,
-        greatest(
-            finished_at,
-            least(lead(finished_at, 1, known_to) OVER in_order, stopped_at)
-        ) AS ends_at,
-        lag(state) OVER in_order AS state_before
-    FROM verdicts
-    JOIN ends USING (pipeline_id)
-    ASOF LEFT JOIN stops
-        ON stops.pipeline_id = verdicts.pipeline_id AND stops.stopped_at >= verdicts.created_at
-    WHERE is_newest
-    WINDOW in_order AS (PARTITION BY verdicts.pipeline_id ORDER BY finished_at)
+    SELECT *, lag(state) OVER (PARTITION BY pipeline_id ORDER BY begins_at) AS state_before
+    FROM branch_states
 ),
 -- One row for each local day that a state touches.
 pieces AS (
     SELECT
         *,
-        unnest(
-            generate_series(
-                date_trunc('day', begins_at AT TIME ZONE 'UTC' AT TIME ZONE $time_zone),
-                ends_at AT TIME ZONE 'UTC' AT TIME ZONE $time_zone,
-                INTERVAL 1 DAY
-            )
-        ) AS midnight,
-        midnight AT TIME ZONE $time_zone AT TIME ZONE 'UTC' AS day_begins_at,
-        (midnight + INTERVAL 1 DAY) AT TIME ZONE $time_zone AT TIME ZONE 'UTC' AS day_ends_at,
         greatest(
             epoch(least(ends_at, day_ends_at) - greatest(begins_at, day_begins_at)), 0
         ) AS seconds,
         begins_at >= day_begins_at AND state != state_before AS is_turn
     FROM states
+    JOIN days ON begins_at < day_ends_at AND ends_at >= day_begins_at
 ),
-days AS (
+measured AS (
     SELECT
-        midnight::DATE AS local_day,
+        local_day,
         organization_id,
         pipeline_id,
         pipeline_slug,
@@ -129,7 +63,7 @@ days AS (
         arg_max(state, begins_at) AS last_state,
         count(*) FILTER (is_turn AND state = 'red') AS turned_red,
         count(*) FILTER (is_turn AND state = 'green') AS turned_green,
-        bool_and(is_final AND day_ends_at <= told_at) AS is_final
+        bool_and(is_final AND day_ends_at <= read_at) AS is_final
     FROM pieces
     GROUP BY ALL
 ),
@@ -137,10 +71,12 @@ counted AS (
     SELECT
         pipeline_id,
         (finished_at AT TIME ZONE 'UTC' AT TIME ZONE $time_zone)::DATE AS local_day,
-        count(*) FILTER (state = 'green') AS passed_builds,
-        count(*) FILTER (state = 'red') AS failed_builds,
+        count(*) FILTER (outcome = 'passed') AS passed_builds,
+        count(*) FILTER (outcome = 'failed') AS failed_builds,
         bool_and(is_final) AS is_final
-    FROM verdicts
+    FROM build_runs
+    WHERE is_default_branch AND is_verdict AND finished_at IS NOT NULL
+        AND NOT list_contains($ignored_sources::VARCHAR[], coalesce(source, ''))
     GROUP BY ALL
 )
 SELECT
@@ -160,6 +96,6 @@ SELECT
     coalesce(failed_builds, 0) AS failed_builds,
     coalesce(passed_builds + failed_builds, 0) AS verdicts,
     failed_builds / nullif(passed_builds + failed_builds, 0) AS red_builds_share,
-    days.is_final AND coalesce(counted.is_final, true) AS is_final
-FROM days
+    measured.is_final AND coalesce(counted.is_final, true) AS is_final
+FROM measured
 LEFT JOIN counted USING (pipeline_id, local_day)

@@ -1,14 +1,14 @@
 /*
 One row per time that a pipeline's default branch was red: from the break to the recovery.
 
-Builds of the default branch follow one another by creation; those that neither passed nor failed
-do not count. A break is the first failed build after a passed one, and lasts from its end to the
-end of the next build that passed. A failed build whose jobs were retried until it passed is a
-passed build: it leaves no trace here. The first build that is known may already be red since long.
+An incident is a run of red states in `branch_states`: it lasts from the end of a build that failed
+to the end of one that passed, and no newer build had said otherwise. A failed build that is retried
+until it passes was red from its first end until the retry passed. The first build that is known may
+have been red for long.
 The default branch is the one when a build was created: where another branch becomes it, what is red
 stays so until a build of that branch passes.
 
-Key: breaking_build_id
+Key: pipeline_id, red_at
 Recomputed: whole
 
 Columns:
@@ -17,39 +17,42 @@ Columns:
   pipeline_slug      VARCHAR    The pipeline's present slug.
   branch             VARCHAR    Its default branch when it broke.
   red_at             TIMESTAMP  When the breaking build finished.
-  green_at           TIMESTAMP  When the fixing build finished; NULL while it is red.
+  green_at           TIMESTAMP  When the branch passed again; NULL while it has not.
+  red_until          TIMESTAMP  Until when it was red: `green_at`, or the latest instant up to which
+                                the organization was read, or when the pipeline was archived or gone.
   is_open            BOOLEAN    Whether it is still red: leave it out of averages, show its age.
   is_begin_known     BOOLEAN    Whether a passed build stands before it.
-  red_seconds        DOUBLE     From red to green; while it is red, until Buildkite last told of
-                                any build of the organization.
+  ended_by           VARCHAR    `build` where another build passed, `retry` where a failed build of
+                                the incident went on and passed, `archive` where the pipeline was
+                                archived or gone while it was red; NULL while it is red.
+  red_seconds        DOUBLE     From red to `red_until`.
   working_seconds    DOUBLE     Those of them within the rules' working hours.
-  red_builds         BIGINT     Failed builds of it.
+  red_builds         BIGINT     Failed builds of it that were the newest verdict when they ended.
   breaking_build_id  UUID       The build that broke it.
   breaking_number    BIGINT     Its number.
   breaking_commit    VARCHAR    Its commit.
-  fixing_build_id    UUID       The build that passed again; NULL while it is red.
+  fixing_build_id    UUID       The build that passed again; NULL where none has.
   fixing_number      BIGINT     Its number.
   fixing_commit      VARCHAR    Its commit.
   is_same_commit     BOOLEAN    Whether the commit that passed is one that had failed: a repeat, not
-                                a fix; NULL while it is red.
+                                a fix; NULL where none passed.
 */
-WITH verdicts AS (
+WITH states AS (
     SELECT
         *,
-        lag(outcome) OVER in_order AS outcome_before
-    FROM build_runs
-    WHERE is_default_branch AND outcome IN ('passed', 'failed')
-    WINDOW in_order AS (PARTITION BY pipeline_id ORDER BY created_at, number)
+        lag(state) OVER in_order AS state_before,
+        lead(struct_pack(state, begins_at, build_id, number, commit)) OVER in_order AS next
+    FROM branch_states
+    WINDOW in_order AS (PARTITION BY pipeline_id ORDER BY begins_at)
 ),
 numbered AS (
     SELECT
         *,
-        count(*) FILTER (outcome = 'failed' AND coalesce(outcome_before, 'passed') = 'passed') OVER (
-            PARTITION BY pipeline_id ORDER BY created_at, number ROWS UNBOUNDED PRECEDING
+        count(*) FILTER (state_before IS DISTINCT FROM 'red') OVER (
+            PARTITION BY pipeline_id ORDER BY begins_at ROWS UNBOUNDED PRECEDING
         ) AS incident_no
-    FROM verdicts
-    -- Of the passed builds only the first after a failed one matters.
-    WHERE outcome = 'failed' OR outcome_before = 'failed'
+    FROM states
+    WHERE state = 'red'
 ),
 incidents AS (
     SELECT
@@ -57,63 +60,41 @@ incidents AS (
         pipeline_id,
         pipeline_slug,
         incident_no,
-        min_by(branch, created_at) AS branch,
-        arg_min(struct_pack(build_id, number, commit, finished_at, outcome_before), (created_at, number))
-            FILTER (outcome = 'failed') AS breaking,
-        arg_min(struct_pack(build_id, number, commit, finished_at), (created_at, number))
-            FILTER (outcome = 'passed') AS fixing,
-        count(*) FILTER (outcome = 'failed') AS red_builds,
-        list(commit) FILTER (outcome = 'failed') AS red_commits
+        arg_min(branch, begins_at) AS branch,
+        min(begins_at) AS red_at,
+        max(ends_at) AS red_until,
+        bool_or(is_open) AS is_open,
+        bool_or(state_before IS NOT NULL) AS is_begin_known,
+        sum(epoch(ends_at - begins_at)) AS red_seconds,
+        count(DISTINCT build_id) AS red_builds,
+        arg_min(struct_pack(build_id, number, commit), begins_at) AS breaking,
+        any_value(next) FILTER (next.state = 'green') AS fixing,
+        list(build_id) AS red_build_ids,
+        list(commit) AS red_commits
     FROM numbered
     GROUP BY ALL
 ),
-told AS (
-    SELECT organization_id, max(synced_at) AS told_at FROM build_runs GROUP BY organization_id
-),
-timed AS (
+work AS (
     SELECT
-        *,
-        breaking.finished_at AS red_at,
-        fixing.finished_at AS green_at,
-        -- A newer build may pass before the older one that broke it has ended.
-        greatest(coalesce(fixing.finished_at, told_at), breaking.finished_at) AS red_until
-    FROM incidents
-    JOIN told USING (organization_id)
-),
--- One row for each local day that an incident touches.
-days AS (
-    SELECT
-        breaking.build_id AS breaking_build_id,
-        red_at,
-        red_until,
-        unnest(
-            generate_series(
-                date_trunc('day', red_at AT TIME ZONE 'UTC' AT TIME ZONE $time_zone),
-                red_until AT TIME ZONE 'UTC' AT TIME ZONE $time_zone,
-                INTERVAL 1 DAY
-            )
-        )::DATE AS local_day
-    FROM timed
-),
-working_days AS (
-    SELECT
-        breaking_build_id,
         greatest(
-            red_at,
-            (local_day + $work_begins::TIME) AT TIME ZONE $time_zone AT TIME ZONE 'UTC'
+            begins_at, local_day + $work_begins::TIME - to_seconds(utc_offset_seconds)
         ) AS work_begins_at,
         least(
-            red_until,
-            (local_day + $work_ends::TIME) AT TIME ZONE $time_zone AT TIME ZONE 'UTC'
+            ends_at, local_day + $work_ends::TIME - to_seconds(utc_offset_seconds)
         ) AS work_ends_at
-    FROM days
+    FROM local_days
     WHERE isodow(local_day) IN (SELECT unnest($working_days::BIGINT[]))
         AND local_day NOT IN (SELECT unnest($holidays::DATE[]))
+        AND work_ends_at > work_begins_at
 ),
 working AS (
-    SELECT breaking_build_id, sum(epoch(work_ends_at - work_begins_at)) AS working_seconds
-    FROM working_days
-    WHERE work_ends_at > work_begins_at
+    SELECT
+        pipeline_id,
+        incident_no,
+        sum(epoch(least(ends_at, work_ends_at) - greatest(begins_at, work_begins_at)))
+            AS working_seconds
+    FROM numbered
+    JOIN work ON begins_at < work_ends_at AND ends_at > work_begins_at
     GROUP BY ALL
 )
 SELECT
@@ -122,10 +103,16 @@ SELECT
     pipeline_slug,
     branch,
     red_at,
-    green_at,
-    fixing IS NULL AS is_open,
-    breaking.outcome_before IS NOT NULL AS is_begin_known,
-    epoch(red_until - red_at) AS red_seconds,
+    fixing.begins_at AS green_at,
+    red_until,
+    is_open,
+    is_begin_known,
+    CASE
+        WHEN list_contains(red_build_ids, fixing.build_id) THEN 'retry'
+        WHEN fixing IS NOT NULL THEN 'build'
+        WHEN NOT is_open THEN 'archive'
+    END AS ended_by,
+    red_seconds,
     coalesce(working_seconds, 0) AS working_seconds,
     red_builds,
     breaking.build_id AS breaking_build_id,
@@ -135,10 +122,11 @@ SELECT
     fixing.number AS fixing_number,
     fixing.commit AS fixing_commit,
     CASE
-        WHEN fixing IS NOT NULL
-            THEN coalesce(
-                fixing.commit != 'HEAD' AND list_contains(red_commits, fixing.commit), false
-            )
+        WHEN ended_by = 'retry' THEN true
+        WHEN fixing IS NULL OR fixing.commit IS NULL THEN NULL
+        WHEN list_contains(red_commits, fixing.commit) THEN true
+        WHEN len(red_commits) > list_count(red_commits) THEN NULL
+        ELSE false
     END AS is_same_commit
-FROM timed
-LEFT JOIN working ON working.breaking_build_id = breaking.build_id
+FROM incidents
+LEFT JOIN working USING (pipeline_id, incident_no)
