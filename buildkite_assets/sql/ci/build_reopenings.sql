@@ -5,6 +5,7 @@ Buildkite keeps only the latest end of a build. Its jobs keep all their attempts
 build had ended before. A retry or a lifted block reopens a build if no job of it waited for an
 agent, ran, or was held back by a concurrency group at that instant. The last attempts so far decide
 what the build had ended with. An automatic retry reopens nothing: it comes before the build's end.
+A block is taken to leave its build passed, which is Buildkite's default (`blocked_state`).
 
 Key: build_id, ended_at
 Recomputed: by day
