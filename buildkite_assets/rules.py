@@ -28,6 +28,13 @@ exit_statuses = [125, 137]
 queue = "gpu-*"                   # default: every queue; patterns as of file names
 step = "docker-*"                 # default: every step
 
+[verdicts]                        # passed builds in which only these jobs ran do not count as green
+setup_commands = ["buildkite-agent pipeline upload*"]  # patterns for the last line of a command
+setup_steps = [":pipeline:*"]     # and for steps
+
+[branch_health]
+ignored_sources = ["schedule"]    # builds that turn no default branch red or green; default: none
+
 [access]
 most_administrators = 5           # more of them are a finding
 dormant_days = 90                 # access that was not used for as long is a finding
@@ -50,6 +57,7 @@ _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)"
 _RULE_PLACE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`")
 _UNKNOWN_KEY = re.compile(r"unknown field `(?P<key>[^`]*)`")
 
+Source = Literal["webhook", "api", "ui", "trigger_job", "schedule"]
 Weekday = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 TimeOfDay = Annotated[str, msgspec.Meta(pattern=_TIME_OF_DAY)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -113,6 +121,22 @@ class Infrastructure(_Rule, frozen=True):
     step: Text = "*"
 
 
+class Verdicts(_Rule, frozen=True):
+    """Which jobs only set up a build. A passed build in which nothing else ran is no verdict."""
+
+    setup_commands: tuple[Text, ...] = (
+        "buildkite-agent pipeline upload*",
+        "*| buildkite-agent pipeline upload*",
+    )
+    setup_steps: tuple[Text, ...] = ()
+
+
+class BranchHealth(_Rule, frozen=True):
+    """Which builds turn a default branch red or green."""
+
+    ignored_sources: tuple[Source, ...] = ()
+
+
 class Access(_Rule, frozen=True):
     """What findings of access go by."""
 
@@ -143,6 +167,8 @@ class Rules(_Rule, frozen=True):
     prices: tuple[Price, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     infrastructure: tuple[Infrastructure, ...] = ()
+    verdicts: Verdicts = Verdicts()
+    branch_health: BranchHealth = BranchHealth()
     access: Access = Access()
     freshness_hours: FreshnessHours = FreshnessHours()
 
@@ -164,6 +190,9 @@ class Rules(_Rule, frozen=True):
             "prices": [msgspec.to_builtins(price) for price in self.prices],
             "deployments": [msgspec.to_builtins(rule) for rule in self.deployments],
             "infrastructure": [msgspec.to_builtins(rule) for rule in self.infrastructure],
+            "setup_commands": list(self.verdicts.setup_commands),
+            "setup_steps": list(self.verdicts.setup_steps),
+            "ignored_sources": list(self.branch_health.ignored_sources),
             "most_administrators": self.access.most_administrators,
             "dormant_days": self.access.dormant_days,
         }

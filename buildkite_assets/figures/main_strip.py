@@ -20,7 +20,7 @@ WITH verdicts AS (
     JOIN organizations USING (organization_id)
     WHERE
         is_default_branch
-        AND outcome IN ('passed', 'failed')
+        AND is_verdict
         AND day > (SELECT max(day) FROM build_runs) - $days
         AND ($pipeline IS NULL OR pipeline_slug = $pipeline)
 ),

@@ -32,8 +32,8 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[dg.AssetKey, dg.Asse
     ("table", "column", "expected"),
     [
         ("pipeline_daily", "agent_hours", {"build_runs.agent_seconds"}),
-        # passed builds, of passed and failed ones
-        ("pipeline_daily", "success_rate", {"build_runs.outcome"}),
+        # verdicts that passed, of all verdicts
+        ("pipeline_daily", "success_rate", {"build_runs.outcome", "build_runs.is_verdict"}),
         ("pipeline_daily", "local_day", {"build_runs.created_at"}),
         # the present slug, else the one when read
         ("build_runs", "pipeline_slug", {"pipelines.slug", "builds.pipeline_slug"}),

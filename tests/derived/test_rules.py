@@ -38,6 +38,12 @@ per_minute = 1
 exit_statuses = [125, 137]
 queue = "gpu-*"
 
+[verdicts]
+setup_steps = ["plan"]
+
+[branch_health]
+ignored_sources = ["schedule"]
+
 [access]
 dormant_days = 30
 
@@ -64,6 +70,9 @@ def test_rules_are_read_and_what_is_not_said_has_defaults(tmp_path: Path) -> Non
     assert rules.parameters()["working_days"] == [1, 6]
     assert rules.parameters()["dormant_days"] == 30
     assert rules.parameters()["most_administrators"] == 5
+    assert rules.parameters()["setup_steps"] == ["plan"]
+    assert rules.parameters()["ignored_sources"] == ["schedule"]
+    assert rules.parameters()["setup_commands"] == Rules().parameters()["setup_commands"]
     assert Rules().parameters()["dormant_days"] == 90
     assert rules.freshness_hours == FreshnessHours(catalog=26, builds=3, access=26)
 
@@ -104,16 +113,18 @@ def test_a_price_names_a_queue_a_cluster_or_both(tmp_path: Path) -> None:
         ("exit_statuses = [125, 137]", 'exit_statuses = ["137"]', 17, "int"),
         ("exit_statuses = [125, 137]\n", "", 16, "missing required field `exit_statuses`"),
         ('queue = "gpu-*"', 'pool = "gpu-*"', 18, "unknown field `pool`"),
-        ("dormant_days = 30", "dormant_days = 0", 21, ">= 1"),
+        ('["plan"]', '["plan", ""]', 21, ">= 1"),
+        ('["schedule"]', '["nightly"]', 24, "nightly"),
+        ("dormant_days = 30", "dormant_days = 0", 27, ">= 1"),
         ('tag = "os=linux"', "tag = os=linux", 13, "Invalid value"),
         ("per_minute = 1\n", "per_minute = ", 14, "Invalid value"),
-        ("builds = 3", "builds = 0", 24, ">= 1"),
-        ("builds = 3", "builds = 9999999", 24, "<= 8784"),
-        ("builds = 3", "builds = 1.5", 24, "int"),
-        ("builds = 3", "builds = inf", 24, "int"),
-        ("builds = 3", 'builds = "a day"', 24, "int"),
-        ("builds = 3", "jobs = 3", 24, "unknown field `jobs`"),
-        ("[freshness_hours]", "[freshness_days]", 23, "unknown field `freshness_days`"),
+        ("builds = 3", "builds = 0", 30, ">= 1"),
+        ("builds = 3", "builds = 9999999", 30, "<= 8784"),
+        ("builds = 3", "builds = 1.5", 30, "int"),
+        ("builds = 3", "builds = inf", 30, "int"),
+        ("builds = 3", 'builds = "a day"', 30, "int"),
+        ("builds = 3", "jobs = 3", 30, "unknown field `jobs`"),
+        ("[freshness_hours]", "[freshness_days]", 29, "unknown field `freshness_days`"),
     ],
 )
 def test_a_wrong_rule_is_told_in_one_line_with_its_place(

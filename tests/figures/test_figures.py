@@ -83,7 +83,7 @@ def test_the_strip_has_a_mark_for_each_build_of_a_default_branch(month: Connecti
             """
             SELECT pipeline_slug, number, outcome
             FROM build_runs
-            WHERE is_default_branch AND outcome IN ('passed', 'failed') AND day > '2025-11-06'
+            WHERE is_default_branch AND is_verdict AND day > '2025-11-06'
             """,
         )
     )

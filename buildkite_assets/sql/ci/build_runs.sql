@@ -17,6 +17,9 @@ What is the default branch, and a pipeline's slug then, are as of the build's cr
 `pipelines_history`. A change counts from the first listing that shows it, and what the first
 listing of a pipeline shows counts for all time before.
 
+A verdict is a build that passed or failed. A passed build is none if only jobs ran in it that the
+rules call setup, such as the upload of its pipeline, and it triggered nothing: nothing was tested.
+
 Key: build_id
 Recomputed: by day
 
@@ -42,6 +45,8 @@ Columns:
   state                          VARCHAR    As Buildkite spells it.
   outcome                        VARCHAR    passed, failed, canceled, not_run (skipped too) or
                                             unfinished.
+  is_verdict                     BOOLEAN    Whether it passed or failed, and did more than set itself
+                                            up.
   is_open                        BOOLEAN    Whether it goes on by itself: its figures will change.
   is_final                       BOOLEAN    Whether it is not open and was last read 30 days after
                                             its UTC day or later, or is gone from Buildkite: only a
@@ -104,7 +109,8 @@ WITH work AS (
         count(*) FILTER (is_last_attempt AND outcome = 'canceled') AS canceled_jobs,
         count(*) FILTER (is_last_attempt AND outcome = 'not_run') AS not_run_jobs,
         count(*) FILTER (is_last_attempt AND outcome = 'unfinished') AS unfinished_jobs,
-        min(finished_at) FILTER (is_hard_failure) AS first_failed_at
+        min(finished_at) FILTER (is_hard_failure) AS first_failed_at,
+        bool_and(is_setup) FILTER (started_at IS NOT NULL) AS is_setup
     FROM (
         SELECT
             *,
@@ -113,6 +119,12 @@ WITH work AS (
         WHERE day >= $from_day AND day < $to_day
     )
     GROUP BY build_id
+),
+triggering AS (
+    SELECT DISTINCT build_id
+    FROM jobs
+    WHERE build_created_at >= $from_day AND build_created_at < $to_day
+        AND type = 'trigger' AND triggered_build_id IS NOT NULL
 ),
 activity AS (
     SELECT build_id, sum(seconds) AS active_seconds
@@ -165,6 +177,11 @@ SELECT
             THEN if(builds.blocked_state = 'failed' OR work.failed_jobs > 0, 'failed', 'passed')
         ELSE 'unfinished'
     END AS outcome,
+    outcome = 'failed'
+        OR (
+            outcome = 'passed'
+            AND (NOT coalesce(work.is_setup, false) OR triggering.build_id IS NOT NULL)
+        ) AS is_verdict,
     outcome = 'unfinished' AS is_open,
     builds.absent_since IS NOT NULL
         OR (NOT is_open AND builds.synced_at >= builds.created_at::DATE + INTERVAL 30 DAY)
@@ -210,6 +227,7 @@ ASOF LEFT JOIN pipeline_states
     ON pipeline_states.pipeline_id = builds.pipeline_id
     AND pipeline_states.begins_at <= builds.created_at
 LEFT JOIN work USING (build_id)
+LEFT JOIN triggering USING (build_id)
 LEFT JOIN activity USING (build_id)
 LEFT JOIN blocking USING (build_id)
 WHERE builds.created_at >= $from_day AND builds.created_at < $to_day

@@ -44,6 +44,8 @@ Columns:
   logical_job_id            UUID       The first known attempt of the same job in this build.
   attempt_no                INTEGER    1 for the first attempt that is known, 2 for its retry, …
   is_last_attempt           BOOLEAN    Whether no other attempt replaced it.
+  is_setup                  BOOLEAN    Whether it only sets up its build, such as by uploading the
+                                       pipeline: the rules say which jobs do.
   retry_type                VARCHAR    How this attempt was retried: manual or automatic.
   retried_in_job_id         UUID       The attempt that replaced it.
   step_key                  VARCHAR    The step's key; NULL if it has none.
@@ -278,6 +280,13 @@ SELECT
     logical_job_id,
     attempt_no,
     is_last_attempt,
+    len(list_filter($setup_steps::VARCHAR[], lambda pattern: step GLOB pattern)) > 0
+        OR len(
+            list_filter(
+                $setup_commands::VARCHAR[],
+                lambda pattern: split_part(trim(command, E' \n'), E'\n', -1) GLOB pattern
+            )
+        ) > 0 AS is_setup,
     retry_type,
     retried_in_job_id,
     step_key,

@@ -2,8 +2,9 @@
 One row per pipeline and local day on which builds of it were created.
 
 Days are those of the rules' time zone. Percentiles come from the builds themselves; each has the
-number that it stands on. How long until green counts passed builds, how long until people know
-counts all that passed or failed. Canceled builds and those that never ran are no failures.
+number that it stands on. How long until green counts verdicts that passed, how long until people
+know counts all verdicts: see `build_runs` for what is one. Canceled builds and those that never ran
+are no failures.
 
 Key: organization_id, pipeline_id, pipeline_slug, local_day
 Recomputed: whole
@@ -21,18 +22,18 @@ Columns:
   open_builds                BIGINT   Those that still go on: the day's figures will change.
   blocked_builds             BIGINT   Those that stand at a block, whatever their outcome so far.
   is_final                   BOOLEAN  Whether all its builds are final: see `build_runs`.
-  verdicts                   BIGINT   Builds that passed or failed: what `success_rate` stands on.
-  success_rate               DOUBLE   Passed, of those that passed or failed.
+  verdicts                   BIGINT   Builds that are verdicts: what `success_rate` stands on.
+  success_rate               DOUBLE   Passed, of the verdicts.
   ended_builds               BIGINT   Builds that passed, failed or were canceled: what
                                       `canceled_rate` stands on.
   canceled_rate              DOUBLE   Canceled, of those that passed, failed or were canceled.
-  green_builds               BIGINT   Passed builds with jobs: what time to green stands on.
-  green_p50_seconds          DOUBLE   Active time of passed builds, median.
+  green_builds               BIGINT   Verdicts that passed and had jobs: what time to green stands on.
+  green_p50_seconds          DOUBLE   Active time of these, median.
   green_p75_seconds          DOUBLE   … 75th percentile.
   green_p90_seconds          DOUBLE   … 90th percentile.
   green_p95_seconds          DOUBLE   … 95th percentile.
-  signal_builds              BIGINT   Builds that passed or failed and told when they ended: what
-                                      time to signal stands on.
+  signal_builds              BIGINT   Verdicts that told when they ended: what time to signal stands
+                                      on.
   signal_p50_seconds         DOUBLE   Wall time of these, blocks included, median.
   signal_p90_seconds         DOUBLE   … 90th percentile.
   first_failures             BIGINT   Failed builds with a job that failed hard and for good: what
@@ -54,7 +55,7 @@ WITH dated AS (
     SELECT
         *,
         (created_at AT TIME ZONE 'UTC' AT TIME ZONE $time_zone)::DATE AS local_day,
-        outcome IN ('passed', 'failed') AS is_verdict
+        is_verdict AND outcome = 'passed' AS is_green
     FROM build_runs
 ),
 counted AS (
@@ -65,14 +66,16 @@ counted AS (
         pipeline_slug,
         count(*) AS builds,
         count(*) FILTER (outcome = 'passed') AS passed_builds,
+        count(*) FILTER (is_green) AS passed_verdicts,
+        count(*) FILTER (is_verdict) AS verdicts,
         count(*) FILTER (outcome = 'failed') AS failed_builds,
         count(*) FILTER (outcome = 'canceled') AS canceled_builds,
         count(*) FILTER (outcome = 'not_run') AS not_run_builds,
         count(*) FILTER (is_open) AS open_builds,
         count(*) FILTER (is_blocked) AS blocked_builds,
         bool_and(is_final) AS is_final,
-        count(active_seconds) FILTER (outcome = 'passed') AS green_builds,
-        quantile_cont(active_seconds, [0.5, 0.75, 0.9, 0.95]) FILTER (outcome = 'passed') AS green,
+        count(active_seconds) FILTER (is_green) AS green_builds,
+        quantile_cont(active_seconds, [0.5, 0.75, 0.9, 0.95]) FILTER (is_green) AS green,
         count(wall_seconds) FILTER (is_verdict) AS signal_builds,
         quantile_cont(wall_seconds, [0.5, 0.9]) FILTER (is_verdict) AS signal,
         count(time_to_first_failure_seconds) AS first_failures,
@@ -103,9 +106,9 @@ SELECT
     open_builds,
     blocked_builds,
     is_final,
-    passed_builds + failed_builds AS verdicts,
-    passed_builds / nullif(verdicts, 0) AS success_rate,
-    verdicts + canceled_builds AS ended_builds,
+    verdicts,
+    passed_verdicts / nullif(verdicts, 0) AS success_rate,
+    passed_builds + failed_builds + canceled_builds AS ended_builds,
     canceled_builds / nullif(ended_builds, 0) AS canceled_rate,
     green_builds,
     green[1] AS green_p50_seconds,

@@ -16,14 +16,14 @@ Columns:
   builds                    BIGINT   Builds created.
   open_builds               BIGINT   Those that still go on: the week's figures will change.
   is_final                  BOOLEAN  Whether all its builds are final: see `build_runs`.
-  verdicts                  BIGINT   Builds that passed or failed: what `success_rate` stands on.
-  success_rate              DOUBLE   Passed, of those that passed or failed.
+  verdicts                  BIGINT   Builds that are verdicts: what `success_rate` stands on.
+  success_rate              DOUBLE   Passed, of the verdicts.
   success_rate_change       DOUBLE   Against the week before; NULL where that has no verdicts.
   ended_builds              BIGINT   Builds that passed, failed or were canceled: what
                                      `canceled_rate` stands on.
   canceled_rate             DOUBLE   Canceled, of those that passed, failed or were canceled.
-  green_builds              BIGINT   Passed builds with jobs: what time to green stands on.
-  green_p50_seconds         DOUBLE   Active time of passed builds, median.
+  green_builds              BIGINT   Verdicts that passed and had jobs: what time to green stands on.
+  green_p50_seconds         DOUBLE   Active time of these, median.
   green_p90_seconds         DOUBLE   … 90th percentile.
   green_p50_change_seconds  DOUBLE   Of the median, against the week before; NULL where that has
                                      none.
@@ -33,6 +33,7 @@ Columns:
 WITH dated AS (
     SELECT
         *,
+        is_verdict AND outcome = 'passed' AS is_green,
         date_trunc('week', created_at AT TIME ZONE 'UTC' AT TIME ZONE $time_zone)::DATE AS week
     FROM build_runs
 ),
@@ -45,11 +46,12 @@ counted AS (
         count(*) AS builds,
         count(*) FILTER (is_open) AS open_builds,
         bool_and(is_final) AS is_final,
-        count(*) FILTER (outcome = 'passed') AS passed_builds,
-        count(*) FILTER (outcome IN ('passed', 'failed')) AS verdicts,
+        count(*) FILTER (is_green) AS passed_verdicts,
+        count(*) FILTER (is_verdict) AS verdicts,
         count(*) FILTER (outcome IN ('passed', 'failed', 'canceled')) AS ended_builds,
-        count(active_seconds) FILTER (outcome = 'passed') AS green_builds,
-        quantile_cont(active_seconds, [0.5, 0.9]) FILTER (outcome = 'passed') AS green,
+        count(*) FILTER (outcome = 'canceled') AS canceled_builds,
+        count(active_seconds) FILTER (is_green) AS green_builds,
+        quantile_cont(active_seconds, [0.5, 0.9]) FILTER (is_green) AS green,
         sum(agent_seconds) AS agent_seconds,
         sum(wasted_agent_seconds) AS wasted_agent_seconds
     FROM dated
@@ -58,8 +60,8 @@ counted AS (
 rated AS (
     SELECT
         *,
-        passed_builds / nullif(verdicts, 0) AS success_rate,
-        (ended_builds - verdicts) / nullif(ended_builds, 0) AS canceled_rate,
+        passed_verdicts / nullif(verdicts, 0) AS success_rate,
+        canceled_builds / nullif(ended_builds, 0) AS canceled_rate,
         green[1] AS green_p50_seconds,
         green[2] AS green_p90_seconds
     FROM counted
