@@ -12,11 +12,12 @@ def pipelines(connection: Connection) -> Listing:
                 organization_id,
                 pipeline_slug,
                 count(*) AS builds,
-                count(*) FILTER (is_default_branch AND outcome IN ('passed', 'failed')) AS verdicts,
-                count(*) FILTER (is_default_branch AND outcome = 'passed') / nullif(verdicts, 0)
-                    AS success_rate,
-                count(active_seconds) FILTER (outcome = 'passed') AS green_builds,
-                quantile_cont(active_seconds, [0.5, 0.9]) FILTER (outcome = 'passed') AS green,
+                count(*) FILTER (is_default_branch AND is_verdict) AS verdicts,
+                count(*) FILTER (is_default_branch AND is_verdict AND outcome = 'passed')
+                    / nullif(verdicts, 0) AS success_rate,
+                count(active_seconds) FILTER (is_verdict AND outcome = 'passed') AS green_builds,
+                quantile_cont(active_seconds, [0.5, 0.9])
+                    FILTER (is_verdict AND outcome = 'passed') AS green,
                 sum(agent_seconds) / 3600 AS agent_hours
             FROM build_runs
             GROUP BY ALL

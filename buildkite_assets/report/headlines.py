@@ -21,7 +21,7 @@ def _main_success(connection: Connection) -> Headline:
     [(rate, verdicts)] = connection.execute("""
         SELECT count(*) FILTER (outcome = 'passed') / nullif(count(*), 0), count(*)
         FROM build_runs
-        WHERE is_default_branch AND outcome IN ('passed', 'failed')
+        WHERE is_default_branch AND is_verdict
     """).fetchall()
     return Headline(
         "Success rate of main",
@@ -37,7 +37,7 @@ def _time_to_green(connection: Connection) -> list[Headline]:
             quantile_cont(active_seconds, 0.9),
             count(active_seconds)
         FROM build_runs
-        WHERE outcome = 'passed'
+        WHERE is_verdict AND outcome = 'passed'
     """).fetchall()
     basis = f"active time of {count(builds, 'passed build')}"
     return [
@@ -78,7 +78,7 @@ def _main_red(connection: Connection) -> Headline:
             count(*) FILTER (is_open),
             (
                 SELECT count(*) FROM build_runs
-                WHERE is_default_branch AND outcome IN ('passed', 'failed')
+                WHERE is_default_branch AND is_verdict
             )
         FROM branch_incidents, scope
     """).fetchall()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkite_assets.report.ci_health import headlines
+from buildkite_assets.report.headlines import headlines
 from buildkite_assets.report.scope import narrow, newest_days
 from buildkite_assets.rules import BranchHealth, Rules
 from buildkite_assets.sandbox.model import Build, Step
