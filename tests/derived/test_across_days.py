@@ -106,14 +106,14 @@ def test_an_incident_lasts_from_the_break_to_the_next_build_that_passed() -> Non
 
 
 def test_a_repeat_of_the_same_commit_that_passes_is_no_fix() -> None:
-    """Trap 12: a rebuild copies the commit. `HEAD` names no commit."""
+    """Trap 12: a rebuild copies the commit. `HEAD` names no commit, so nothing is known of it."""
     history = History()
     for commits in (("a", "a"), ("a", "b"), ("HEAD", "HEAD")):
         pipeline = history.pipeline()
         history.build(pipeline, "10:00", "failed", finished_at="10:10", commit=commits[0])
         history.build(pipeline, "10:20", finished_at="10:30", commit=commits[1])
     history.derive("branch_incidents")
-    assert history.rows("branch_incidents", "is_same_commit") == [True, False, False]
+    assert history.rows("branch_incidents", "is_same_commit") == [True, False, None]
 
 
 def test_a_branch_that_is_still_red_keeps_its_incident_open() -> None:

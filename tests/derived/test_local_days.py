@@ -110,6 +110,36 @@ def test_the_pieces_of_a_span_fall_on_the_days_that_the_clock_shows(
     assert all(ends_at == begins_at for (_, ends_at), (begins_at, _) in pairwise(stretches))
 
 
+@pytest.mark.parametrize(
+    ("zone", "day", "begin", "end", "hours"),
+    [
+        # 00:30 to 01:00, then from 00:30 on once more
+        ("America/Havana", date(2026, 11, 1), "00:30", "06:00", 6),
+        ("America/Havana", date(2026, 11, 1), "00:00", "00:30", 1),
+        # midnight is 01:00
+        ("America/Havana", date(2026, 3, 8), "00:30", "06:00", 5),
+        ("America/Havana", date(2026, 3, 8), "00:00", "00:45", 0),
+        # 24:00 is 23:00
+        ("Asia/Beirut", date(2026, 10, 24), "22:30", "23:30", 1.5),
+        ("Australia/Lord_Howe", date(2026, 10, 4), "01:00", "03:00", 1.5),
+        ("Australia/Lord_Howe", date(2026, 4, 5), "01:45", "03:00", 1.5),
+    ],
+)
+def test_working_hours_count_whatever_the_clock_shows_twice(
+    zone: str, day: date, begin: str, end: str, hours: float
+) -> None:
+    """Main is red for a week around the day, which is no holiday, while all others are."""
+    week = [day + timedelta(days=n) for n in range(-3, 4)]
+    holidays = tuple(each for each in week if each != day)
+    work = WorkingHours(get_args(Weekday), begin, end, holidays)
+    history = History(Rules(time_zone=zone, working_hours=work))
+    pipeline = history.pipeline()
+    for each, state in ((min(holidays), "failed"), (max(holidays), "passed")):
+        history.build(pipeline, f"{each} 12:00", state, finished_at=f"{each} 12:00")
+    history.derive("branch_incidents")
+    assert history.rows("branch_incidents", "working_seconds") == [hours * HOUR]
+
+
 @settings(max_examples=25, deadline=None)
 @given(spans(), st.integers(0, 1438), st.integers(1, 1439), st.sets(st.integers(0, 6)))
 def test_working_hours_are_those_that_the_clock_shows(

@@ -1,10 +1,10 @@
 /*
 One row per time that a pipeline's default branch was red: from the break to the recovery.
 
-An incident is a run of red states in `branch_states`: it lasts from the end of a build that failed
-to the end of one that passed, and no newer build had said otherwise. A failed build that is retried
-until it passes was red from its first end until the retry passed. The first build that is known may
-have been red for long.
+An incident is a run of red states in `branch_states`: from the end of a build that failed to the
+end of one that passed, where older builds that end later do not count. A failed build that is
+retried by hand until it passes was red from its first end until the retry passed. The branch may
+have been red for long when the first known build ended.
 The default branch is the one when a build was created: where another branch becomes it, what is red
 stays so until a build of that branch passes.
 
@@ -19,7 +19,8 @@ Columns:
   red_at             TIMESTAMP  When the breaking build finished.
   green_at           TIMESTAMP  When the branch passed again; NULL while it has not.
   red_until          TIMESTAMP  Until when it was red: `green_at`, or the latest instant up to which
-                                the organization was read, or when the pipeline was archived or gone.
+                                the organization was read, or when the pipeline was archived or
+                                gone.
   is_open            BOOLEAN    Whether it is still red: leave it out of averages, show its age.
   is_begin_known     BOOLEAN    Whether a passed build stands before it.
   ended_by           VARCHAR    `build` where another build passed, `retry` where a failed build of

@@ -1,5 +1,5 @@
 /*
-One row per time during which a pipeline's default branch was green or red by the word of one build.
+One row per time during which a pipeline's default branch was green or red because of one build.
 
 At each instant the branch is what its newest build with a verdict says: green if the build passed,
 red if it failed, from the build's end on. Newest is by creation, so that an older build that ends
@@ -7,11 +7,11 @@ later changes nothing. Builds that neither passed nor failed do not count, nor d
 merge queues, and builds from sources that the rules ignore. Before the first verdict nothing is
 known; without new builds the state goes on.
 
-A build that was reopened, by a retry by hand or a lifted block, had said something before. That
-counts until the build ends again: main stays red while a failed job is retried, and turns green
-when the retry has passed. What a build had said is known from its jobs (`build_reopenings`) and
-from what change feeds have seen (`build_changes`), which decide where both know it. A retry that
-passes counts even if the build did no more than set itself up.
+A build that is reopened, by a retry by hand or a lifted block, ends more than once, and each of its
+ends counts from then on: main stays red while a failed job is retried, and turns green when the
+retry has passed. Earlier ends are known from the build's jobs (`build_reopenings`) and from the
+changes that feeds have seen (`build_changes`); where both know one, the feed's counts. A failed
+build that passes after a retry counts as passed, even if it did no more than set itself up.
 
 The last state goes on until the latest instant up to which the organization was read. A state ends
 when the pipeline is archived or gone, and nothing is known until a build that is created later has a
@@ -23,17 +23,17 @@ Recomputed: whole
 
 Columns:
   pipeline_id      UUID       The pipeline.
-  begins_at        TIMESTAMP  When the build ended that said so.
-  ends_at          TIMESTAMP  When another build, or a later end of this one, said something, or
-                              the pipeline was archived or gone.
+  begins_at        TIMESTAMP  When the build ended.
+  ends_at          TIMESTAMP  When a newer build with a verdict ended, this one ended again, or the
+                              pipeline was archived or gone.
   organization_id  UUID       The organization.
   pipeline_slug    VARCHAR    The pipeline's present slug.
   branch           VARCHAR    The default branch that the build built.
   state            VARCHAR    `green` or `red`.
-  is_open          BOOLEAN    Whether it still is so, as of `read_at`.
+  is_open          BOOLEAN    Whether it still is, as of `read_at`.
   read_at          TIMESTAMP  The latest instant up to which the organization was read, or the
                               branch's last end if that is later.
-  build_id         UUID       The build that said so.
+  build_id         UUID       The build.
   number           BIGINT     Its number.
   commit           VARCHAR    Its commit.
   is_final         BOOLEAN    Whether that build is final: see `build_runs`.

@@ -87,7 +87,9 @@ kinds AS (
         AND steps.pipeline_id IS NOT DISTINCT FROM jobs.pipeline_id
         AND steps.pipeline_slug = jobs.pipeline_slug
         AND steps.name = jobs.step
-    JOIN slugs USING (pipeline_slug, pipeline_slug_at_creation)
+    JOIN slugs
+        ON slugs.pipeline_slug = jobs.pipeline_slug
+        AND slugs.pipeline_slug_at_creation = jobs.pipeline_slug_at_creation
     WHERE jobs.branch GLOB rule.branch
         AND len(list_filter(
             list_concat([jobs.step, jobs.label], steps.names),

@@ -1,12 +1,10 @@
 /*
 One row per stretch of a local day during which the clock keeps its distance from UTC.
 
-Most days have one. Where clocks change within a day it has two, which together are 23 or 25 hours
-long; where they change at midnight, that instant decides to which day an hour belongs. Whatever is
-cut by local days is cut here: to ask for the instant of a local midnight fails where the clock
-shows midnight twice or never. The days are those for which the state of a default branch is known.
-
-Clocks are followed by quarters of an hour, on which all that people live by change.
+Most days have one stretch. A day on which the clock changes has two, together 23 or 25 hours long.
+Tables that cut by local days use these instants: the instant of a local midnight cannot be asked
+for where the clock shows midnight twice or never. The days are those on which the state of a
+default branch is known. Clocks are followed in steps of 15 minutes.
 
 Key: begins_at
 Recomputed: whole
