@@ -109,10 +109,8 @@ def test_a_branch_that_is_red_when_another_becomes_the_default_stays_red_until_t
     pipeline = history.pipeline(default_branch="master")
     history.build(pipeline, "10:00", "failed", finished_at="10:10", branch="master")
     history.list_pipeline(pipeline, seen="11:00", default_branch="main")
-    history.build(
-        pipeline, "12:00", finished_at="12:10", branch="main", synced_at="2026-11-02 18:10"
-    )
-    history.connection.execute("UPDATE builds SET synced_at = '2026-11-02 18:10'")
+    history.build(pipeline, "12:00", finished_at="12:10", branch="main")
+    history.read("18:10")
     history.derive("branch_health_daily", "branch_incidents")
     columns = ["branch", "red_seconds", "green_seconds", "turned_green"]
     assert history.rows("branch_health_daily", *columns) == [("main", 7_200, 21_600, 1)]
@@ -148,10 +146,11 @@ def test_while_a_pipeline_is_archived_nothing_is_known_of_its_branch() -> None:
     """
     history = History()
     pipeline = history.pipeline()
-    history.build(pipeline, "10:00", "failed", finished_at="10:10", synced_at="18:10")
+    history.build(pipeline, "10:00", "failed", finished_at="10:10")
     history.list_pipeline(pipeline, seen="12:30", archived_at="12:00")
-    history.build(pipeline, "15:00", finished_at="15:10", synced_at="18:10")
+    history.build(pipeline, "15:00", finished_at="15:10")
     history.list_pipeline(pipeline, seen="16:00", archived_at=None)
+    history.read("18:10")
     history.derive("branch_health_daily")
     assert history.rows("branch_health_daily", "red_seconds", "green_seconds") == [(6_600, 10_800)]
 

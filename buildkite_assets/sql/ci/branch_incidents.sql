@@ -36,7 +36,7 @@ Columns:
   fixing_number      BIGINT     Its number.
   fixing_commit      VARCHAR    Its commit.
   is_same_commit     BOOLEAN    Whether the commit that passed is one that had failed: a repeat, not
-                                a fix; NULL where none passed.
+                                a fix; NULL where none passed, or a commit is not known.
 */
 WITH states AS (
     SELECT
