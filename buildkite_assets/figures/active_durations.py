@@ -84,7 +84,8 @@ def _panel(rows: pl.DataFrame, day: alt.X) -> alt.LayerChart:
     )
     lines = (
         base.transform_fold(["p50_minutes", "p90_minutes"], as_=["line", "minutes"])
-        .mark_line(point=alt.OverlayMarkDef(size=36))
+        # A line of a single day has no length: only a point shows it.
+        .mark_line(point=alt.OverlayMarkDef(size=36) if rows.height == 1 else False)
         .encode(
             y=alt.Y("minutes:Q", axis=alt.Axis(tickCount=3)),
             color=alt.Color("line:N", scale=alt.Scale(range=[RUN, QUEUE]), legend=None),

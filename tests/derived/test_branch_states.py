@@ -305,10 +305,12 @@ def test_a_retry_that_mends_a_failed_upload_ends_the_incident() -> None:
 @pytest.mark.parametrize("column", ["archived_at", "absent_since"])
 def test_an_incident_ends_with_its_pipeline(column: str) -> None:
     history = History()
-    history.build(history.pipeline(), "10:00", "failed", finished_at="10:10")
-    history.connection.execute(
-        f"UPDATE pipelines SET {column} = '2026-11-02 11:10'"  # noqa: S608
-    )
+    pipeline = history.pipeline()
+    history.build(pipeline, "10:00", "failed", finished_at="10:10")
+    if column == "archived_at":
+        history.list_pipeline(pipeline, seen="12:00", archived_at="11:10")
+    else:
+        history.lose_pipeline(pipeline, seen="11:10")
     history.read("2026-11-05 12:00")
     columns = ["green_at", "red_until", "is_open", "ended_by", "red_seconds"]
     assert incidents(history, *columns) == [(None, naive("11:10"), False, "archive", 3600)]

@@ -130,7 +130,7 @@ def test_the_counts_of_a_builds_jobs_are_what_counting_gives(builds: list[Build]
             *(counts[name] for name in COUNTS),
             sum(attempt.state == "timed_out" for attempt in last),
             min((end for end in hard if end is not None), default=None)
-            if build.state == "failed"
+            if build.state in {"failed", "blocked"}
             else None,
             sum(seconds(build, attempt) for attempts in build.jobs for attempt in attempts),
             sum(

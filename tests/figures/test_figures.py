@@ -11,7 +11,7 @@ from buildkite_assets import figures
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.figures import Figure, png, svg
 from buildkite_assets.warehouse import Connection, Warehouse, connect
-from tests.derived.history import ORGANIZATION, History
+from tests.derived.history import ORGANIZATION, History, plus
 
 FIGURES: list[Callable[[Connection], Figure]] = [
     figures.access_changes,
@@ -152,8 +152,54 @@ def test_the_parts_of_a_builds_time_add_up_to_its_length(month: Connection) -> N
         assert [row["kind"] for row in sorted(parts, key=lambda row: row["place"])] == [
             *("queue", "run", "block", "gap")
         ]
-        assert sum(row["kind_minutes"] for row in parts) == pytest.approx(parts[0]["minutes"])
-        assert min(row["kind_minutes"] for row in parts) >= 0
+        assert sum(row["share"] for row in parts) == pytest.approx(1)
+        assert min(row["share"] for row in parts) >= 0
+
+
+def test_a_late_retry_does_not_carry_the_mean() -> None:
+    """Four builds run for 9 minutes after a minute's wait; one of them is retried a day later.
+
+    The day before the retry is nobody's work: a tenth of each build is waiting, the rest running.
+    """
+    history = History()
+    add_organization(history, ORGANIZATION, "acme")
+    pipeline = history.pipeline()
+    for _ in range(4):
+        build = history.build(pipeline, "10:00", finished_at="10:10")
+        job = history.job(build, "test", "10:00", "10:01", "10:10", "failed")
+    again = history.job(build, "test", "2026-11-03 10:00", "2026-11-03 10:01", "2026-11-03 10:10")
+    history.retry(job, again, "manual")
+    history.derive("build_critical_path", "build_runs")
+    rows = shown(figures.time_decomposition(history.connection))
+    shares = {row["kind"]: row["share"] for row in rows}
+    assert shares == {"queue": pytest.approx(0.1), "run": pytest.approx(0.9), "block": 0, "gap": 0}
+    assert {row["late_retries"] for row in rows} == {1}
+
+
+def test_a_legend_of_many_queues_leaves_room_for_the_bars() -> None:
+    """Of 34 queues the six that run longest have a colour, and the others share one."""
+    history = History()
+    add_organization(history, ORGANIZATION, "acme")
+    pipeline = history.pipeline()
+    for n in range(34):
+        build = history.build(pipeline, "10:00")
+        queue = history.queue(f"queue-{n:02}")
+        history.job(build, "t", "10:00", "10:00", plus("10:00", minutes=34 - n), queue_id=queue)
+    history.derive("agent_cost_daily")
+    figure = figures.cost_by_team(history.connection)
+    named = {row["queue"] for row in shown(figure)}
+    assert named == {*(f"queue-{n:02}" for n in range(6)), "other queues"}
+    assert sum(row["hours"] for row in shown(figure)) == pytest.approx(sum(range(35)) / 60)
+
+
+def test_a_line_of_one_day_is_visible() -> None:
+    history = History()
+    add_organization(history, ORGANIZATION, "acme")
+    build = history.build(history.pipeline(), "10:00")
+    history.job(build, "t", "10:00", "10:01", "10:10")
+    history.derive("pipeline_daily")
+    picture = svg(figures.active_durations(history.connection))
+    assert "mark-symbol" in picture
 
 
 def test_cost_of_teams_adds_up_to_the_cost_of_all_days(month: Connection) -> None:

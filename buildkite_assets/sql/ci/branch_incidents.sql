@@ -81,7 +81,7 @@ work AS (
             begins_at, local_day + $work_begins::TIME - to_seconds(utc_offset_seconds)
         ) AS work_begins_at,
         least(
-            ends_at, (local_day + $work_ends::TIME) AT TIME ZONE $time_zone AT TIME ZONE 'UTC'
+            ends_at, local_day + $work_ends::TIME - to_seconds(utc_offset_seconds)
         ) AS work_ends_at
     FROM local_days
     WHERE isodow(local_day) IN (SELECT unnest($working_days::BIGINT[]))
