@@ -22,6 +22,7 @@ _SHOWN = (
     "pipeline_daily",
     "queue_backlog",
     "queue_hourly",
+    "soft_failing_steps",
     "step_failures",
 )
 

@@ -141,7 +141,7 @@ def open_builds(connection: Connection) -> Listing:
             blocked_seconds
         FROM open_builds
         JOIN shown_pipelines USING (organization_id, pipeline_slug)
-        ORDER BY created_at, pipeline, build_number
+        ORDER BY is_blocked, created_at, pipeline, build_number
         LIMIT $longest
         """,
         params={"longest": LONGEST_LISTING},
@@ -149,8 +149,8 @@ def open_builds(connection: Connection) -> Listing:
     return Listing(
         title="Open builds",
         caption=(
-            "One row per build that runs, waits or stands at a block as of the last sync, whatever "
-            f"its age; the oldest {LONGEST_LISTING}."
+            "One row per build that runs, waits or stands at a block as of the last sync. Blocked "
+            f"builds come last, older ones first; the first {LONGEST_LISTING}."
         ),
         headings={
             "pipeline": "Pipeline",

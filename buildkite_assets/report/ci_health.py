@@ -23,7 +23,13 @@ from buildkite_assets.report.build_listings import (
 )
 from buildkite_assets.report.listing import Listing
 from buildkite_assets.report.scope import Scope
-from buildkite_assets.report.step_listings import failing_steps, flaky_steps, queues, slowest_steps
+from buildkite_assets.report.step_listings import (
+    failing_steps,
+    flaky_steps,
+    queues,
+    slowest_steps,
+    soft_failing_steps,
+)
 from buildkite_assets.warehouse import Connection
 
 
@@ -49,6 +55,7 @@ def listings(connection: Connection) -> list[Listing]:
         queues(connection),
         slowest_steps(connection),
         failing_steps(connection),
+        soft_failing_steps(connection),
         flaky_steps(connection),
         dora(connection),
     ]

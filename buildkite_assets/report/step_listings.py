@@ -168,6 +168,49 @@ def failing_steps(connection: Connection) -> Listing:
     )
 
 
+def soft_failing_steps(connection: Connection) -> Listing:
+    """List the steps that fail without failing their builds, those that always do first."""
+    rows = connection.sql(
+        """
+        SELECT
+            pipeline,
+            step,
+            soft_fail_rate,
+            jobs,
+            soft_failed_jobs,
+            timed_out_jobs,
+            agent_minutes * 60 AS wasted_seconds,
+            last_passed_at,
+            is_always_soft_failed
+        FROM soft_failing_steps
+        JOIN shown_pipelines USING (organization_id, pipeline_slug)
+        ORDER BY is_always_soft_failed DESC, soft_failed_jobs DESC, pipeline, step
+        LIMIT $longest
+        """,
+        params={"longest": LONGEST_LISTING},
+    ).pl()
+    return Listing(
+        title="Soft-failing steps",
+        caption=(
+            "One row per step that failed without failing its build in the newest 30 days of "
+            f"builds, those that always do first; the first {LONGEST_LISTING}. Soft failures are "
+            "of the n jobs that passed or failed."
+        ),
+        headings={
+            "pipeline": "Pipeline",
+            "step": "Step",
+            "soft_fail_rate": "Soft failures",
+            "jobs": "n",
+            "timed_out_jobs": "Timed out",
+            "wasted_seconds": "Agent time of failures",
+            "last_passed_at": "Last passed (UTC)",
+            "is_always_soft_failed": "Always",
+        },
+        rows=rows,
+        if_empty="No step failed softly in the newest 30 days of builds.",
+    )
+
+
 def flaky_steps(connection: Connection) -> Listing:
     """The steps that fail without a reason, those first that waste most."""
     rows = connection.sql(

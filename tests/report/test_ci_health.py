@@ -27,6 +27,7 @@ LISTINGS: list[Callable[[Connection], Listing]] = [
     step_listings.queues,
     step_listings.slowest_steps,
     step_listings.failing_steps,
+    step_listings.soft_failing_steps,
     step_listings.flaky_steps,
 ]
 each_listing = pytest.mark.parametrize("listing", LISTINGS, ids=lambda listing: listing.__name__)

@@ -98,7 +98,7 @@ def test_elements_say_what_they_are(page: str) -> None:
     assert [attributes["lang"] for attributes in elements.named("html")] == ["en"]
     assert len(elements.named("h1")) == 1
     tables = len(elements.named("table"))
-    assert tables == 9
+    assert tables == 10
     assert len(elements.named("caption")) == tables
     assert {attributes.get("scope") for attributes in elements.named("th")} == {"col", "row"}
     assert len(elements.named("figcaption")) == len(elements.named("figure")) == 6
