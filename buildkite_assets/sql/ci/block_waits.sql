@@ -53,7 +53,7 @@ periods AS (
     FROM build_active_periods
     WHERE day >= $from_day AND day < $to_day
 ),
--- What waits or runs still, runs on to when Buildkite last told of the build.
+-- What waits or runs still, runs on to when Buildkite last reported the build.
 working AS (
     SELECT DISTINCT build_id
     FROM job_runs

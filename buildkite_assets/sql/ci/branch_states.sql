@@ -44,7 +44,7 @@ WITH branch_builds AS (
     WHERE is_default_branch
         AND NOT list_contains($ignored_sources::VARCHAR[], coalesce(source, ''))
 ),
--- A day's read tells of builds created on that day, and so of nothing after it.
+-- The read of a day covers builds created on that day, and says nothing of later ones.
 reads AS (
     SELECT organization_id, max(read_at) AS read_at
     FROM (

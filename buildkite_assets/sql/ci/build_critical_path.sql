@@ -2,7 +2,7 @@
 One row per job on a build's critical path: the chain of jobs that its length came from.
 
 The path ends with the job that finished last; a job that still runs has ended so far when Buildkite
-last told of its build. Before each job comes the one that finished last before it became runnable,
+last reported its build. Before each job comes the one that finished last before it became runnable,
 with a second's tolerance. The API does not tell what a step depends
 on, so this is the path that was observed, not the one declared.
 

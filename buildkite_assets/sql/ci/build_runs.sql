@@ -60,11 +60,11 @@ Columns:
   started_at                     TIMESTAMP  When it started, the last time.
   first_job_started_at           TIMESTAMP  When its first job started, whatever reopened it later.
   finished_at                    TIMESTAMP  When it finished; NULL while open.
-  synced_at                      TIMESTAMP  When Buildkite last told of it.
+  synced_at                      TIMESTAMP  When Buildkite last reported it.
   wall_seconds                   DOUBLE     From creation to end.
   elapsed_seconds                DOUBLE     From its latest start to its end.
   active_seconds                 DOUBLE     During which a job waited for an agent or ran, so far:
-                                            what runs counts until Buildkite last told of it. NULL
+                                            what runs counts until Buildkite last reported it. NULL
                                             where none has run.
   blocked_seconds                DOUBLE     During which it stood still for blocks that were
                                             lifted.
@@ -75,7 +75,7 @@ Columns:
                                             even if a retry passed later; NULL where it never did.
                                             For comparison only.
   agent_seconds                  DOUBLE     That agents ran its jobs, all attempts, so far: what
-                                            runs counts until Buildkite last told of it.
+                                            runs counts until Buildkite last reported it.
   wasted_agent_seconds           DOUBLE     Those of attempts that were retried or canceled, and all
                                             of a canceled build, so far.
   script_jobs                    BIGINT     Attempts of script jobs.

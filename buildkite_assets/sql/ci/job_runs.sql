@@ -75,9 +75,9 @@ Columns:
   started_at                TIMESTAMP  When an agent began it.
   finished_at               TIMESTAMP  When it ended or expired.
   ran_until                 TIMESTAMP  When it ended; of one that still runs, when Buildkite last
-                                       told of its build. NULL if it never started.
+                                       reported its build. NULL if it never started.
   gave_up_at                TIMESTAMP  Of one that became runnable and never started: when it ended
-                                       or expired; while it waits, when Buildkite last told of its
+                                       or expired; while it waits, when Buildkite last reported its
                                        build. NULL where its end is not known.
   queue_seconds             DOUBLE     From runnable to started; NULL if it never started.
   censored_queue_seconds    DOUBLE     From runnable to `gave_up_at`: the wait of one that never

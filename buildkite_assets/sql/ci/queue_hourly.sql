@@ -13,7 +13,7 @@ count in the row of the key that they ask for.
 Waits count in the hour in which the job became runnable, so that a job that came at noon and began
 at two is noon's. Jobs that never began have no wait: their number stands beside the percentiles,
 which they would lengthen. How many ran and how many waited is followed from one change to the next,
-not sampled; what still waits or runs does so until Buildkite last told of it.
+not sampled; what still waits or runs does so until Buildkite last reported it.
 
 Counts add up over hours, and so do the means, to job hours. Percentiles do not: neither the mean
 nor the maximum of those of 24 hours is that of the day. For waits over any other range, compute
