@@ -143,6 +143,7 @@ def _listed(  # noqa: PLR0913, PLR0917 - what of whom to list, and what is known
         BuildkiteError: see `buildkite.errors`.
     """
     lists = list(_lists(client, table, organization.slug, known))
+    is_settled = all(each.is_settled for each, _ in lists)
     return Listed(
         table,
         organization.id,
@@ -153,11 +154,9 @@ def _listed(  # noqa: PLR0913, PLR0917 - what of whom to list, and what is known
             for each, ids in lists
         ],
         listed_at,
-        is_settled=all(each.is_settled for each, _ in lists),
-        is_complete=(
-            all(each.is_settled for each, _ in lists)
-            and (table is not PIPELINES or _sees_every_pipeline(client, organization.slug))
-        ),
+        is_settled=is_settled,
+        is_complete=is_settled
+        and (table is not PIPELINES or _sees_every_pipeline(client, organization.slug)),
     )
 
 
