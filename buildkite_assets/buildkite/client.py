@@ -1,13 +1,15 @@
 """One request to Buildkite done right: authorization, limits, retries, redaction.
 
 The token travels in the `Authorization` header alone, and only to the configured scheme and host.
-It is cut out of everything that an error repeats.
+It is cut out of everything that an error repeats. Requests to this machine never pass a proxy. A
+response is bounded in time and in size, so that no server can hold a sync up or fill its memory.
 """
 
 import hashlib
 import re
-import time
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,10 +25,13 @@ import stamina
 from platformdirs import user_state_path
 
 from buildkite_assets.buildkite.errors import (
+    BodyTooLargeError,
     BuildkiteError,
+    ProxyError,
     RateLimitedError,
     ServerTroubleError,
     TransientError,
+    UnexpectedResponseError,
     UnreachableError,
     UntrustedLinkError,
     refusal,
@@ -37,6 +42,13 @@ T = TypeVar("T")
 Query = Mapping[str, str | int | Sequence[str]]
 
 _LONGEST_MESSAGE = 300
+_LARGEST_BODY = 256_000_000  # pages of builds aim at 8 MB, and the largest known build has 1 MB
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_ENCODINGS = {"", "identity", "gzip"}
+_NOT_BUILDKITE = (
+    "Something else than Buildkite may have answered, such as a proxy's sign-in page: check "
+    "BUILDKITE_API_URL, HTTPS_PROXY and NO_PROXY."
+)
 
 
 @dataclass(frozen=True)
@@ -84,15 +96,7 @@ class Client:
         self._base = httpx.URL(base_url.rstrip("/") + "/")
         self._attempts = attempts
         self._patience_seconds = patience_seconds
-        self._http = httpx.Client(
-            headers={
-                "Authorization": f"Bearer {token}",
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip",
-                "User-Agent": f"buildkite-assets/{version('buildkite-assets')}",
-            },
-            timeout=httpx.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds), pool=None),
-        )
+        self._http = self._connected(timeout_seconds)
         self.pacer = Pacer(rate_share, _pace_file(base_url, token))
 
     def __repr__(self) -> str:
@@ -162,13 +166,7 @@ class Client:
         self.pacer.learn(response.headers)
         if not response.is_success:
             raise self._refusal(response, content, request)
-        try:
-            body = decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ServerTroubleError(
-                f"{request}: the body is not what it should be: {self._clean(str(error))}. Try "
-                "again; if it stays, please report it."
-            ) from None
+        body = self._decoded(response, content, decode, request)
         return Response(
             body=body,
             at=_date(response.headers),
@@ -176,6 +174,33 @@ class Client:
             next_url=response.links.get("next", {}).get("url"),
             scopes=_words(response.headers.get("X-OAuth-Scopes", "")),
         )
+
+    def _connected(self, timeout_seconds: float) -> httpx.Client:
+        """Return httpx's client for the base URL.
+
+        Raises:
+            ProxyError: the environment names a proxy that cannot be used.
+        """
+        try:
+            return httpx.Client(
+                headers={
+                    "Authorization": f"Bearer {self._token}",
+                    "Accept": "application/json",
+                    "Accept-Encoding": "gzip",
+                    "User-Agent": f"buildkite-assets/{version('buildkite-assets')}",
+                },
+                timeout=httpx.Timeout(
+                    timeout_seconds, connect=min(10.0, timeout_seconds), pool=None
+                ),
+                # A proxy would see the token in clear text: nothing on this machine speaks TLS.
+                trust_env=self._base.host not in _LOOPBACK,
+            )
+        except (ValueError, ImportError, httpx.InvalidURL):
+            # The cause would print the proxy's address, and a password in it.
+            raise ProxyError(
+                "A proxy of the environment cannot be used: check HTTPS_PROXY, HTTP_PROXY and "
+                "ALL_PROXY, which need an address such as http://proxy.example.com:8080."
+            ) from None
 
     def _address(self, path: str) -> tuple[httpx.URL, str]:
         """The URL of a path or link, if the token may go there, and the request's name."""
@@ -201,15 +226,73 @@ class Client:
         return url, request
 
     def _fetch(self, url: httpx.URL, query: Query | None) -> tuple[httpx.Response, bytes]:
-        """The response and its unpacked body, which must be whole before the patience is over."""
-        until = time.monotonic() + self._patience_seconds
+        """Return the response and its unpacked body, both whole within the client's patience.
+
+        Raises:
+            BodyTooLargeError: the body is too large.
+            httpx.HTTPError: the request failed, or took too long.
+        """
+        answer: Future[tuple[httpx.Response, bytes]] = Future()
+
+        def fetch() -> None:
+            try:
+                answer.set_result(self._read(url, query))
+            except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
+                answer.set_exception(error)
+
+        # httpx bounds the silence between two bytes, and not the whole: headers or a body that
+        # drip a byte a second would hold a sync up for days.
+        threading.Thread(target=fetch, name=f"GET {url.path}", daemon=True).start()
+        try:
+            return answer.result(self._patience_seconds)
+        except TimeoutError:
+            raise httpx.ReadTimeout("the answer comes too slowly") from None
+
+    def _read(self, url: httpx.URL, query: Query | None) -> tuple[httpx.Response, bytes]:
         with self._http.stream("GET", url, params=query) as response:
-            chunks = []
+            encoding = response.headers.get("Content-Encoding", "").strip().lower()
+            if encoding not in _ENCODINGS:
+                raise UnexpectedResponseError(
+                    f"{self._clean(f'GET {url.path}')} answered in the encoding "
+                    f"{self._clean(encoding)!r}, which was not asked for. {_NOT_BUILDKITE}"
+                )
+            body = bytearray()
             for chunk in response.iter_bytes():
-                chunks.append(chunk)
-                if time.monotonic() > until:
-                    raise httpx.ReadTimeout("the body comes too slowly")
-        return response, b"".join(chunks)
+                body += chunk
+                if len(body) > _LARGEST_BODY:
+                    raise BodyTooLargeError(
+                        f"{self._clean(f'GET {url.path}')} answered with more than "
+                        f"{_LARGEST_BODY / 1e6:.0f} MB: the rest was not read. {_NOT_BUILDKITE}"
+                    )
+        return response, bytes(body)
+
+    def _decoded(
+        self, response: httpx.Response, content: bytes, decode: Callable[[bytes], T], request: str
+    ) -> T:
+        """Return what the body says.
+
+        Raises:
+            UnexpectedResponseError: the body is not what the endpoint promises.
+            ServerTroubleError: the body is not whole.
+        """
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if (kind and "json" not in kind) or content.lstrip()[:1] == b"<":
+            raise UnexpectedResponseError(
+                f"{request} answered {response.status_code} with {self._clean(kind) or 'HTML'} "
+                f"instead of JSON. {_NOT_BUILDKITE}"
+            )
+        try:
+            return decode(content)
+        except msgspec.ValidationError as error:
+            raise UnexpectedResponseError(
+                f"{request}: the body is not what Buildkite's API promises: "
+                f"{self._clean(str(error))}. {_NOT_BUILDKITE}"
+            ) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ServerTroubleError(
+                f"{request}: the body is not whole: {self._clean(str(error))}. Try again; if it "
+                "stays, please report it."
+            ) from None
 
     def _refusal(self, response: httpx.Response, content: bytes, request: str) -> BuildkiteError:
         body = _error_body(content)

@@ -9,6 +9,9 @@
     ├── DepthRefusedError          400: a list of builds was paged too deep
     ├── RequestRefusedError        every other 3xx and 4xx
     ├── UntrustedLinkError         a `next` link led to another scheme or host
+    ├── UnexpectedResponseError    the answer is not one of Buildkite's REST API
+    │   └── BodyTooLargeError      the body is larger than any that is read
+    ├── ProxyError                 a proxy setting cannot be used, or the proxy wants a password
     └── TransientError             worth another try
         ├── RateLimitedError       429: an allowance is used up
         └── ServerTroubleError     5xx, timeouts, resets, truncated or invalid JSON
@@ -75,6 +78,20 @@ class UntrustedLinkError(BuildkiteError):
     """A `next` link left the configured scheme and host; the token was not sent there."""
 
 
+class UnexpectedResponseError(BuildkiteError):
+    """The answer is not one of Buildkite's REST API, such as a proxy's sign-in page."""
+
+
+class BodyTooLargeError(UnexpectedResponseError):
+    """The body is larger than any that is read."""
+
+
+class ProxyError(BuildkiteError):
+    """A proxy setting cannot be used, or the proxy wants a password."""
+
+    code = "unreachable"
+
+
 class TransientError(BuildkiteError):
     """It may work on another try."""
 
@@ -131,6 +148,14 @@ def refusal(status: int, request: str, message: str) -> BuildkiteError:
     if status >= 500:
         return ServerTroubleError(
             f"{said}. Buildkite is in trouble: see https://www.buildkitestatus.com and try again."
+        )
+    return _refused(status, said)
+
+
+def _refused(status: int, said: str) -> BuildkiteError:
+    if status == 407:
+        return ProxyError(
+            f"{said}. The proxy wants a user and a password: check HTTPS_PROXY and NO_PROXY."
         )
     return RequestRefusedError(f"{said}. Another try will not help: please report it.")
 

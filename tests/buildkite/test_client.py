@@ -17,15 +17,18 @@ import pytest
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.decoding import decode_list, decode_one
 from buildkite_assets.buildkite.errors import (
+    BodyTooLargeError,
     BuildkiteError,
     DepthRefusedError,
     InvalidCredentialsError,
     InvalidPermissionsError,
     MissingScopeError,
     NotFoundError,
+    ProxyError,
     RateLimitedError,
     RequestRefusedError,
     ServerTroubleError,
+    UnexpectedResponseError,
     UnreachableError,
     UntrustedLinkError,
 )
@@ -270,15 +273,94 @@ TROUBLES: dict[str, Answer | bytes] = {
     "broken gzip": http(200, b"no gzip at all", _GZIP),
     "truncated JSON": http(200, json.dumps(PEOPLE).encode()[:-3]),
     "invalid JSON": http(200, b"[{]"),
-    "no JSON": http(200, HTML_504),
     "invalid UTF-8 in JSON's place": http(200, b"\xff\xff"),
     "empty": http(200),
     "204": http(204),
+    "not HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
+}
+
+UNEXPECTED: dict[str, bytes] = {
+    "a sign-in page": http(200, b"<html>Sign in</html>", "Content-Type: text/html; charset=utf-8"),
+    "a sign-in page without its type": http(200, b"\r\n <!doctype html><title>Sign in</title>"),
+    "JSON that says it is text": http(200, PEOPLE, "Content-Type: text/plain"),
     "an object for a list": http(200, {"message": "try later"}),
     "null for a list": http(200, None),
     "depth beyond all measure": http(200, b"[" * 100_000 + b"]" * 100_000),
-    "not HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "an encoding that was not asked for": http(200, PEOPLE, "Content-Encoding: gzip, gzip"),
 }
+
+
+@pytest.mark.parametrize("answer", UNEXPECTED)
+def test_what_buildkite_would_not_say_is_told_at_once(
+    answer: str, raw_serve: RawServe, connect: Connect
+) -> None:
+    server = raw_serve(UNEXPECTED[answer])
+    with pytest.raises(UnexpectedResponseError, match="GET /v2/people") as raised:
+        people(connect(server.url))
+    assert raised.value.code == "unexpected_response"
+    for advice in ("BUILDKITE_API_URL", "HTTPS_PROXY"):
+        assert advice in str(raised.value)
+    assert len(server.requests) == 1
+
+
+def test_a_sign_in_page_is_named_by_its_content_type(raw_serve: RawServe, connect: Connect) -> None:
+    server = raw_serve(UNEXPECTED["a sign-in page"])
+    with pytest.raises(UnexpectedResponseError, match="200 with text/html instead of JSON"):
+        people(connect(server.url))
+
+
+def test_a_body_that_unpacks_beyond_all_measure_is_not_read(
+    raw_serve: RawServe, connect: Connect
+) -> None:
+    """Little more than a megabyte of gzip holds 300 MB of blanks."""
+    bomb = gzip.compress(b" " * 300_000_000, 1)
+    server = raw_serve(http(200, bomb, _GZIP))
+    with pytest.raises(BodyTooLargeError, match="more than 256 MB"):
+        people(connect(server.url))
+    assert len(server.requests) == 1
+
+
+def test_headers_that_drip_end_with_the_patience(raw_serve: RawServe, connect: Connect) -> None:
+    def drip(handler: Handler, head: bytes) -> None:
+        del head
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Header: ")
+        while True:
+            handler.wfile.write(b"x")
+            time.sleep(0.02)
+
+    server = raw_serve(drip)
+    with pytest.raises(ServerTroubleError, match="too slowly"):
+        people(connect(server.url, attempts=5, patience_seconds=0.5))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_requests_to_this_machine_never_pass_a_proxy(
+    variable: str, raw_serve: RawServe, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, server = raw_serve(WHOLE), raw_serve(WHOLE)
+    monkeypatch.setenv(variable, proxy.url.removesuffix("/v2"))
+    assert people(connect(server.url)) == ["Ada"]
+    assert not proxy.requests
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://me:hunter2@proxy:port", "gopher://me:hunter2@proxy", "me:hunter2"]
+)
+def test_a_wrong_proxy_is_told_without_its_password(
+    proxy: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(ProxyError, match="HTTPS_PROXY") as raised:
+        connect("https://api.example.com/v2")
+    told = "".join(traceback.format_exception(raised.value))
+    assert "hunter2" not in told
+
+
+def test_a_proxy_that_wants_a_password_is_named(raw_serve: RawServe, connect: Connect) -> None:
+    server = raw_serve(http(407, b"<html>Proxy Authentication Required</html>"))
+    with pytest.raises(ProxyError, match="answered 407"):
+        people(connect(server.url))
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
