@@ -5,15 +5,15 @@ The JSON is protojson of the messages in baton-sdk's `proto/baton/v1/outputs.pro
 each organization is a sync of its own, so each has a folder.
 """
 
-import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from buildkite_assets.export.spreadsheets import as_text
+from buildkite_assets.export.spreadsheets import write_rows
 from buildkite_assets.warehouse import connect
 
 Message = dict[str, Any]
@@ -253,25 +253,24 @@ def _write_json(path: Path, name: str, outputs: Iterable[Message]) -> None:
 
 
 def _write_csv(path: Path, sync: _Sync, grants: Iterable[Message]) -> None:
-    """Write users, entitlements, and the grants that users hold; the latter tell of no status."""
+    """Write users, entitlements, and the grants that users hold, which have no status."""
+    rows = ([cells.get(name) for name in CSV_HEADER] for cells in _csv_cells(sync, grants))
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, CSV_HEADER, restval="", lineterminator="\n")
+        write_rows(file, chain([CSV_HEADER], rows), is_all_quoted=False)
 
-        def write(kind: str, cells: dict[str, str]) -> None:
-            writer.writerow({"Type": kind} | {name: as_text(cell) for name, cell in cells.items()})
 
-        writer.writeheader()
-        for resource in sync.resources.values():
-            if resource["id"]["resourceType"] == "user":
-                write("Identity", {**_person_cells(resource), "User Status": _status(resource)})
-        for entitlement in sync.entitlements.values():
-            write("Entitlement", _entitlement_cells(entitlement))
-        for row in grants:
-            if row["principal_resource_type_id"] == "user":
-                person = _person_cells(sync.resources[_principal_id(row)])
-                write(
-                    "Grant", person | _entitlement_cells(sync.entitlements[row["entitlement_id"]])
-                )
+def _csv_cells(sync: _Sync, grants: Iterable[Message]) -> Iterator[Message]:
+    for resource in sync.resources.values():
+        if resource["id"]["resourceType"] == "user":
+            person = _person_cells(resource)
+            yield {"Type": "Identity", **person, "User Status": _status(resource)}
+    for entitlement in sync.entitlements.values():
+        yield {"Type": "Entitlement", **_entitlement_cells(entitlement)}
+    for row in grants:
+        if row["principal_resource_type_id"] == "user":
+            person = _person_cells(sync.resources[_principal_id(row)])
+            entitled = _entitlement_cells(sync.entitlements[row["entitlement_id"]])
+            yield {"Type": "Grant", **person, **entitled}
 
 
 def _person_cells(user: Message) -> dict[str, str]:

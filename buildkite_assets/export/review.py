@@ -1,6 +1,5 @@
 """An access review: what each team gives to whom, for people to decide on and auditors to keep."""
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -9,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from buildkite_assets.export.spreadsheets import as_text
+from buildkite_assets.export.spreadsheets import write_rows
 from buildkite_assets.warehouse import WarehouseError, connect
 
 _SNAPSHOT = """
@@ -133,9 +132,7 @@ def _write(
     """Write a CSV; its entry in the manifest."""
     path = folder / name
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows([as_text(value) for value in row] for row in rows)
+        write_rows(file, [header, *rows])
     return {
         "name": name,
         "rows": len(rows),
