@@ -13,11 +13,13 @@ from buildkite_assets.figures.flaky_steps import flaky_steps
 from buildkite_assets.figures.main_strip import main_strip
 from buildkite_assets.figures.pictures import png, svg, webp
 from buildkite_assets.figures.queue_wait_heatmap import queue_wait_heatmap
+from buildkite_assets.figures.renderer import RenderError
 from buildkite_assets.figures.theme import Figure
 from buildkite_assets.figures.time_decomposition import time_decomposition
 
 __all__ = [
     "Figure",
+    "RenderError",
     "access_changes",
     "active_durations",
     "build_outcomes",

@@ -1,12 +1,15 @@
 """Figures as pictures, made without a browser and without a network."""
 
+from base64 import b64decode
 from io import BytesIO
 from typing import Any
 
-import vl_convert
 from PIL import Image
 
+from buildkite_assets.figures.renderer import Renderer
 from buildkite_assets.figures.theme import Figure
+
+_RENDERER = Renderer()
 
 _NO_BACKGROUND = "transparent"
 _GREY = "#757a83"
@@ -19,14 +22,19 @@ def png(figure: Figure, *, scale: float = 1) -> bytes:
     Args:
         figure: which.
         scale: pixels of the picture per pixel of the figure.
+
+    Raises:
+        RenderError: it cannot be drawn.
     """
-    return vl_convert.vegalite_to_png(
-        figure.to_dict(), scale=scale, config=_ink(_GREY), allowed_base_urls=[]
-    )
+    return b64decode(_RENDERER.draw("png", figure.to_dict(), _ink(_GREY), scale))
 
 
 def webp(figure: Figure) -> bytes:
-    """The same as lossless WebP, which takes about a tenth of the bytes."""
+    """The same as lossless WebP, which takes about a tenth of the bytes.
+
+    Raises:
+        RenderError: it cannot be drawn.
+    """
     small = BytesIO()
     Image.open(BytesIO(png(figure))).save(small, "WEBP", lossless=True)
     return small.getvalue()
@@ -38,9 +46,12 @@ def svg(figure: Figure | dict[str, Any], *, ink: str = "currentColor") -> str:
     Args:
         figure: which; also as its `to_dict()` gives it.
         ink: the colour of text and axes; `currentColor` needs the SVG to stand inline.
+
+    Raises:
+        RenderError: it cannot be drawn.
     """
     spec = figure if isinstance(figure, dict) else figure.to_dict()
-    return vl_convert.vegalite_to_svg(spec, config=_ink(ink), allowed_base_urls=[])
+    return _RENDERER.draw("svg", spec, _ink(ink))
 
 
 def _ink(colour: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import polars as pl
 from polars import selectors
 
+from buildkite_assets.plain_text import BREAKS, REPLACEMENT, UNSAFE
 from buildkite_assets.warehouse import Connection
 from buildkite_assets.warehouse.queries import references
 
@@ -11,7 +12,7 @@ def read(connection: Connection, query: str, **values: object) -> pl.DataFrame:
     """The rows of a query; a frame without columns where a table of it does not exist yet.
 
     Days and instants are given as instants of UTC: a chart shall show them as they stand in the
-    table, whatever the time zone of who looks.
+    table, whatever the time zone of who looks. Text is made safe to draw, as `one_line` does.
 
     Args:
         connection: to the published file, or to the working one.
@@ -28,7 +29,8 @@ def read(connection: Connection, query: str, **values: object) -> pl.DataFrame:
         return pl.DataFrame()
     rows: pl.DataFrame = connection.sql(query, params=values).pl()
     return rows.with_columns(
-        selectors.temporal().cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
+        selectors.temporal().cast(pl.Datetime("ms")).dt.replace_time_zone("UTC"),
+        selectors.string().str.replace_all(BREAKS, " ").str.replace_all(UNSAFE, REPLACEMENT),
     )
 
 

@@ -11,8 +11,9 @@ from importlib.metadata import version
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from buildkite_assets.figures import Figure, svg
+from buildkite_assets.figures import Figure, RenderError, svg
 from buildkite_assets.figures.narrow import narrowed
+from buildkite_assets.plain_text import one_line
 from buildkite_assets.report import ci_health
 from buildkite_assets.report.freshness import freshness, lagging_tables
 from buildkite_assets.report.headlines import headlines
@@ -23,9 +24,16 @@ from buildkite_assets.settings import Settings
 DAYS = 30
 """How many of the newest days the page is about."""
 
+
+def _shown(value: object) -> object:
+    """Return text without what acts on a reader; what is drawn stays as it is."""
+    return one_line(value) if type(value) is str else value
+
+
 _PAGES = Environment(
     loader=PackageLoader("buildkite_assets.report", ""),
     autoescape=True,
+    finalize=_shown,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -34,12 +42,16 @@ _PAGES = Environment(
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A figure as the page shows it: words as text, the rest drawn for a desk and for a phone."""
+    """A figure as the page shows it: words as text, the rest drawn for a desk and for a phone.
+
+    Where it could not be drawn, `failure` says why.
+    """
 
     title: str
     subtitle: str
-    wide: Markup
-    narrow: Markup
+    wide: str = ""
+    narrow: str = ""
+    failure: str = ""
 
 
 def render(settings: Settings) -> str:
@@ -74,10 +86,9 @@ def _drawing(figure: Figure) -> _Drawing:
     title = bare.pop("title")
     # To a screen reader it is one image, which the page names: labels of marks would go unread.
     bare["config"]["aria"] = False
+    try:
+        drawn = svg(bare), svg(narrowed(bare))
+    except RenderError as error:
+        return _Drawing(title["text"], title["subtitle"], failure=str(error))
     # What vl-convert draws is escaped by it.
-    return _Drawing(
-        title=title["text"],
-        subtitle=title["subtitle"],
-        wide=Markup(svg(bare)),  # noqa: S704
-        narrow=Markup(svg(narrowed(bare))),  # noqa: S704
-    )
+    return _Drawing(title["text"], title["subtitle"], *map(Markup, drawn))

@@ -6,7 +6,9 @@ from io import BytesIO
 from pathlib import Path
 from shutil import copyfile
 
+import altair as alt
 import dagster as dg
+import polars as pl
 import pytest
 from filelock import FileLock
 from PIL import Image
@@ -96,6 +98,22 @@ def test_a_plot_that_cannot_be_drawn_costs_a_warning_and_nothing_else(
     metadata = events["branch_incidents"].metadata
     assert metadata.keys() == {"dagster/row_count", "preview", strip.__name__}
     assert events.keys() == {"branch_incidents", "flaky_steps"}
+
+
+def test_a_plot_that_aborts_its_renderer_costs_a_warning_and_nothing_else(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_an_escape(_: Connection) -> Figure:
+        return alt.Chart(pl.DataFrame({"label": ["\x1b"]})).mark_text().encode(text="label:N")
+
+    (strip,) = PLOTS["branch_incidents"]
+    monkeypatch.setitem(PLOTS, "branch_incidents", (of_an_escape, strip))
+    with dg.DagsterInstance.ephemeral() as instance:
+        events = materialize(session, instance, "branch_incidents")
+        [warning] = warnings(instance)
+    assert "of_an_escape could not be drawn" in warning
+    assert "RenderError" in warning
+    assert strip.__name__ in events["branch_incidents"].metadata
 
 
 def test_nobody_waits_for_the_warehouse_while_a_plot_is_drawn(

@@ -4,16 +4,19 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import altair as alt
 import polars as pl
 import pytest
 
+from buildkite_assets.figures import Figure
+from buildkite_assets.figures.theme import finished
 from buildkite_assets.report import ci_health
 from buildkite_assets.report.headlines import headlines
 from buildkite_assets.report.listing import Cell, Listing
 from buildkite_assets.report.opening import opened
 from buildkite_assets.report.page import DAYS, render
-from buildkite_assets.report.scope import narrow, newest_days
-from buildkite_assets.warehouse import Warehouse
+from buildkite_assets.report.scope import Scope, narrow, newest_days
+from buildkite_assets.warehouse import Connection, Warehouse
 
 from .conftest import HARM, settings_of
 
@@ -168,3 +171,20 @@ def test_of_an_empty_warehouse_there_is_a_page_that_says_so(tmp_path: Path) -> N
     assert "No organization was synced yet." in text
     assert "No default branch was red." in text
     assert "no data yet" in text
+
+
+def test_a_figure_that_cannot_be_drawn_is_a_sentence_on_the_page(
+    month_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawable = ci_health.figures
+
+    def with_an_abort(connection: Connection, scope: Scope) -> list[Figure]:
+        rows = alt.Chart(pl.DataFrame({"label": ["\x00"]})).mark_text().encode(text="label:N")
+        return [finished(rows, "Cannot be drawn", "of one row"), *drawable(connection, scope)]
+
+    monkeypatch.setattr(ci_health, "figures", with_an_abort)
+    elements = Elements(render(settings_of(month_file)))
+    assert "Cannot be drawn" in elements.text
+    assert "This figure could not be drawn; the rest of the page is not affected." in elements.text
+    assert len(elements.named("figure")) == 7
+    assert len([a for a in elements.named("div") if a.get("role") == "img"]) == 2 * 6

@@ -1,0 +1,66 @@
+"""Drawing in a process of its own: what happens when it dies, stalls, or is asked again."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from buildkite_assets.figures import RenderError
+from buildkite_assets.figures.renderer import Renderer
+
+
+def spec(label: str) -> dict[str, Any]:
+    """A bar with a label."""
+    return {
+        "data": {"values": [{"label": label, "n": 1}]},
+        "mark": "bar",
+        "encoding": {
+            "x": {"field": "n", "type": "quantitative"},
+            "y": {"field": "label", "type": "nominal"},
+        },
+    }
+
+
+@pytest.fixture
+def renderer() -> Iterator[Renderer]:
+    made = Renderer()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\x00", "\ufffe"])
+def test_a_figure_that_aborts_the_renderer_is_an_error_and_the_next_one_is_drawn(
+    renderer: Renderer, character: str
+) -> None:
+    with pytest.raises(RenderError, match="ended with code"):
+        renderer.draw("png", spec(f"a{character}b"), {})
+    assert "a label" in renderer.draw("svg", spec("a label"), {})
+
+
+def test_a_figure_that_takes_too_long_is_an_error_and_the_next_one_is_drawn(
+    renderer: Renderer,
+) -> None:
+    renderer.patience_seconds = 0
+    with pytest.raises(RenderError, match="took more than 0 s"):
+        renderer.draw("svg", spec("late"), {})
+    renderer.patience_seconds = 60
+    assert "in time" in renderer.draw("svg", spec("in time"), {})
+
+
+def test_a_spec_that_is_none_is_an_error_that_says_why(renderer: Renderer) -> None:
+    with pytest.raises(RenderError, match="conversion failed"):
+        renderer.draw("svg", {"mark": "no such mark"}, {})
+
+
+def test_one_process_draws_several_figures(renderer: Renderer) -> None:
+    def children() -> set[str]:
+        with open(f"/proc/self/task/{os.getpid()}/children") as listed:  # noqa: PTH123
+            return set(listed.read().split())
+
+    before = children()
+    for label in ("one", "two", "three"):
+        assert label in renderer.draw("svg", spec(label), {})
+        assert len(children() - before) == 1
+    renderer.close()
+    assert children() == before
