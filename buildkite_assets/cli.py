@@ -47,6 +47,7 @@ from buildkite_assets.terminal import (
     landed_table,
     one_line_errors,
     progress_line,
+    say,
 )
 
 _HOME = Path(".dagster")
@@ -96,6 +97,7 @@ Published to {path}
                  buildkite-assets sync          brings data/buildkite.duckdb up to date
 """,
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
 
@@ -117,8 +119,8 @@ def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
             raise click.UsageError("--from must not be after --to, nor --to after today (UTC).")
         _sync(console, session, _home(), first_date, last_date, full=full)
     console.print(landed_table(session.settings.warehouse))
-    console.print(f"Published to {session.settings.warehouse}")
-    console.print(f"Report       {session.settings.report}")
+    say(f"Published to {session.settings.warehouse}")
+    say(f"Report       {session.settings.report}")
 
 
 @main.command()
@@ -131,7 +133,7 @@ def check(*, as_json: bool) -> None:
         with Client(settings.api_url, settings.token, attempts=1, timeout_seconds=20) as client:
             connection = check_connection(client, settings.organizations)
     if as_json:
-        click.echo(to_json(connection))
+        say(to_json(connection))
     else:
         Console().print(connection_table(connection))
     sys.exit(0 if connection.ok else 1)

@@ -6,7 +6,7 @@ import click
 
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
-from buildkite_assets.terminal import one_line_errors
+from buildkite_assets.terminal import one_line_errors, say
 from buildkite_assets.warehouse import Connection
 from buildkite_assets.warehouse.purge import finish_purge, purge_person, purge_pipeline
 
@@ -53,4 +53,4 @@ def _purge(remove: Callable[[Session, Connection], None]) -> None:
             from buildkite_assets.report.page import render  # noqa: PLC0415 - nothing else draws
 
             warehouse.publish_beside(report.name, render(session.settings).encode())
-    click.echo(f"Published to {warehouse.path}")
+    say(f"Published to {warehouse.path}")

@@ -22,6 +22,7 @@ from buildkite_assets.catch_up import BY_DAY_JOB, WHOLE_JOB
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.partitions import first_day, range_tags
+from buildkite_assets.plain_text import one_line
 from buildkite_assets.session import Session
 from buildkite_assets.warehouse import ledger
 from buildkite_assets.warehouse.derive import lagging_days, lagging_ranges, lagging_whole
@@ -46,7 +47,8 @@ class _WarningLines(logging.Handler):
         """Print one message."""
         told = vars(record).get("dagster_meta", {})
         if not told.get("dagster_event"):
-            click.echo(f"Warning: {told.get('orig_message', record.getMessage())}", err=True)
+            message = one_line(told.get("orig_message", record.getMessage()))
+            click.echo(f"Warning: {message}", err=True)
 
 
 @dg.logger({}, description="Warnings of assets, for the command line.")

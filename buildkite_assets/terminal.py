@@ -16,6 +16,7 @@ from buildkite_assets.assets.failures import EXPECTED
 from buildkite_assets.automation import DERIVE, SCHEDULES
 from buildkite_assets.buildkite.connection import Connection
 from buildkite_assets.catch_up import catch_up
+from buildkite_assets.plain_text import one_line
 from buildkite_assets.progress import Progress
 from buildkite_assets.runs import BlockedError
 from buildkite_assets.warehouse import connect
@@ -43,7 +44,13 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (*EXPECTED, BlockedError) as error:
         code = getattr(error, "code", None)
-        raise click.ClickException(f"{code}: {error}" if code else str(error)) from None
+        message = f"{code}: {error}" if code else str(error)
+        raise click.ClickException(one_line(message)) from None
+
+
+def say(line: str) -> None:
+    """Print a line that may have text from outside, such as a name or a path."""
+    click.echo(one_line(line))
 
 
 @contextmanager
@@ -79,21 +86,23 @@ def connection_table(connection: Connection) -> Table:
     table = Table(show_header=False, title="Connection to Buildkite")
     table.add_column(style="bold")
     table.add_column()
-    table.add_row("result", "ok" if connection.ok else f"[red]{connection.code}[/red]")
-    table.add_row("", Text(connection.message))
+    table.add_row("result", "ok" if connection.ok else Text(f"{connection.code}", style="red"))
+    table.add_row("", _plain(connection.message))
     if connection.user_email:
-        table.add_row("user", connection.user_email)
+        table.add_row("user", _plain(connection.user_email))
     expires_at = connection.expires_at
     table.add_row("expires", f"{expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "not told")
-    table.add_row("scopes", ", ".join(connection.scopes) or "not told")
+    table.add_row("scopes", _plain(", ".join(connection.scopes) or "not told"))
     if connection.missing_scopes:
         table.add_row("missing", ", ".join(connection.missing_scopes))
     for organization in connection.organizations:
         administrator = {True: "administrator", False: "member", None: "role not told"}
         table.add_row(
             "organization",
-            f"{organization.slug}: {organization.pipelines} pipelines, "
-            f"{administrator[organization.is_administrator]}",
+            _plain(
+                f"{organization.slug}: {organization.pipelines} pipelines, "
+                f"{administrator[organization.is_administrator]}"
+            ),
         )
     for window in connection.rate_limits:
         table.add_row("allowance", f"{window.remaining:.0f} of {window.limit:.0f} a minute left")
@@ -110,6 +119,11 @@ def automation_table() -> Table:
     for sensor in (DERIVE, catch_up, *ALERTS):
         table.add_row(sensor.name, sensor.description)
     return table
+
+
+def _plain(text: str) -> Text:
+    """Return text from outside as a cell without markup."""
+    return Text(one_line(text))
 
 
 def _progress_text(progress: Progress, elapsed_seconds: float) -> Text:

@@ -1,7 +1,10 @@
 """Text that people wrote to do harm, from a served organization to all that shows it."""
 
+import json
 import re
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
@@ -9,19 +12,33 @@ from pathlib import Path
 import pytest
 
 from buildkite_assets.plain_text import BREAKS, UNSAFE
-from buildkite_assets.sandbox import SandboxServer, serve
+from buildkite_assets.sandbox import serve
 from buildkite_assets.sandbox.model import Step
 from buildkite_assets.warehouse import connect
 
+from .buildkite.conftest import RawServer, http
 from .syncing import command, empty_sandbox, environment
 
-LABEL = "\x1b[31mred\x00 and\ufffe \u202etests"
-SHOWN_LABEL = "\ufffd[31mred\ufffd and\ufffd \ufffdtests"
+LABEL = "\x1b[31mred\x00 and\ufffe \u202e![](//a.example/p.png)"
+SHOWN_LABEL = "\ufffd[31mred\ufffd and\ufffd \ufffd![](//a.example/p.png)"
+TITLE = "\x1b]0;owned\x07"
+"""What sets the title of a terminal's window."""
 
 
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    """Serve a step of this label that failed and passed with the same commit."""
+@dataclass(frozen=True)
+class Synced:
+    """How a sync in a process of its own ended, and where its files are."""
+
+    done: subprocess.CompletedProcess[str]
+    path: Path
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Synced:
+    """Sync a step of this label that failed and passed with the same commit."""
+    folder = tmp_path_factory.mktemp("hostile")
+    path = folder / "[/bold]" / "w.duckdb"
     sandbox, clock = empty_sandbox()
     acme = sandbox.organization("acme")
     steps = [Step("script", name="build"), Step("script", name="lint"), Step("script", name=LABEL)]
@@ -30,21 +47,60 @@ def server() -> Iterator[SandboxServer]:
         acme.create_build(
             "web", state=state, jobs=steps, commit="a" * 40, message=LABEL, created_at=at
         )
+    start = f"{clock().date() - timedelta(days=1)}"
     with serve(sandbox) as server:
-        yield server
+        settings = environment(server, path, BUILDKITE_START_DATE=start)
+        home = folder / "home"
+        return Synced(command("sync", settings=settings, cwd=folder, home=home), path, home)
+
+
+@pytest.fixture
+def refusing() -> Iterator[RawServer]:
+    """Serve a refusal of everything whose message is meant for the terminal."""
+    server = RawServer(http(403, {"message": f"Forbidden {TITLE}\n[/bold]\x9b2J"}))
+    yield server
+    server.close()
 
 
 def test_a_control_character_in_a_label_stops_neither_sync_nor_plots_nor_report(
-    server: SandboxServer, tmp_path: Path
+    synced: Synced,
 ) -> None:
-    path = tmp_path / "w.duckdb"
-    today = server.sandbox.clock().date()
-    settings = environment(server, path, BUILDKITE_START_DATE=f"{today - timedelta(days=1)}")
-    done = command("sync", settings=settings, cwd=tmp_path, home=tmp_path / "home")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "could not be drawn" not in done.stderr
-    with connect(path) as connection:
+    assert synced.done.returncode == 0, synced.done.stdout + synced.done.stderr
+    assert "could not be drawn" not in synced.done.stderr
+    with connect(synced.path) as connection:
         assert connection.execute("SELECT step FROM flaky_steps").fetchall() == [(LABEL,)]
-    page = (tmp_path / "w-ci-report.html").read_text()
+    page = synced.path.with_name("w-ci-report.html").read_text()
     assert SHOWN_LABEL in unescape(page)
     assert not re.search(UNSAFE, re.sub(BREAKS, "", page))
+
+
+def test_brackets_in_a_path_are_no_markup(synced: Synced) -> None:
+    assert f"Published to {synced.path}\n" in synced.done.stdout
+    assert "Traceback" not in synced.done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("check",), ("check", "--json"), ("sync",)])
+def test_a_refusal_moves_no_terminal(
+    refusing: RawServer, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    settings = {"BUILDKITE_API_URL": refusing.url, "BUILDKITE_API_TOKEN": "bkua_word"}
+    done = command(*arguments, settings=settings, cwd=tmp_path, home=tmp_path / "home")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "Traceback" not in said
+    assert "Forbidden" in said
+    assert "owned" in said
+    assert not re.search(UNSAFE, said.replace("\n", ""))
+
+
+def test_an_address_of_a_person_is_no_markup(tmp_path: Path) -> None:
+    sandbox, _ = empty_sandbox()
+    sandbox.organization("acme").members[0].user.email = f"me[/bold]{TITLE}@a.example"
+    with serve(sandbox) as server:
+        settings = environment(server, tmp_path / "w.duckdb")
+        done = command("check", settings=settings, cwd=tmp_path)
+        told = command("check", "--json", settings=settings, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "me[/bold]\ufffd]0;owned\ufffd@a.example" in done.stdout
+    assert not re.search(UNSAFE, done.stdout.replace("\n", ""))
+    assert json.loads(told.stdout)["user_email"] == f"me[/bold]{TITLE}@a.example"

@@ -7,6 +7,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import dagster as dg
 
 from buildkite_assets.buildkite.errors import BuildkiteError, RateLimitedError, TransientError
+from buildkite_assets.plain_text import one_line
 from buildkite_assets.session import Session
 from buildkite_assets.settings import SettingsError
 from buildkite_assets.warehouse import WarehouseError
@@ -27,7 +28,9 @@ class ExpectedFailure(dg.Failure):
 
     def __init__(self, error: Exception) -> None:
         code = getattr(error, "code", None)
-        super().__init__(str(error), {"code": code} if code else None, allow_retries=False)
+        super().__init__(
+            one_line(str(error)), {"code": code} if code else None, allow_retries=False
+        )
         self.error = error
 
 
@@ -64,7 +67,7 @@ def _retry(
         wait_seconds = error.reset_seconds
     context.log.warning(
         "%s Trying again in %.0f s, for the %d. of %d times.",
-        error,
+        one_line(str(error)),
         wait_seconds,
         context.retry_number + 1,
         patience.retries,

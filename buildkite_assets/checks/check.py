@@ -18,6 +18,7 @@ from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key
 from buildkite_assets.buildkite.errors import BuildkiteError
 from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.plain_text import one_line
 from buildkite_assets.session import Session
 from buildkite_assets.tables import Table
 from buildkite_assets.warehouse import Connection
@@ -158,7 +159,7 @@ class Check(Generic[E]):
             check_name=self.name,
             passed=passed,
             severity=self.severity,
-            description=description,
+            description=one_line(description),
             metadata=metadata,
         )
 
@@ -199,7 +200,9 @@ def asset_checks(
                 try:
                     result = check.result(evidence)
                 except BuildkiteError as error:
-                    context.log.warning("%s could not be evaluated: %s", check.name, error)
+                    context.log.warning(
+                        "%s could not be evaluated: %s", check.name, one_line(str(error))
+                    )
                     troubles.append(error)
                 else:
                     yield result

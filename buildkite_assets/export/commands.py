@@ -7,7 +7,7 @@ import click
 from buildkite_assets.export.baton import export_baton
 from buildkite_assets.export.review import export_review
 from buildkite_assets.settings import Settings
-from buildkite_assets.terminal import one_line_errors
+from buildkite_assets.terminal import one_line_errors, say
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -23,7 +23,7 @@ def baton(out: Path) -> None:
     """Write who has access to what as Baton prints it: JSON and CSV, a folder per organization."""
     with one_line_errors():
         folders = export_baton(Settings.from_environment().warehouse, out)
-    _say(folders)
+    _tell(folders)
 
 
 @export.command()
@@ -33,13 +33,13 @@ def review(organization: str, out: Path) -> None:
     """Write an access review: one CSV per team, with a manifest of what it stands on."""
     with one_line_errors():
         folder = export_review(Settings.from_environment().warehouse, organization, out)
-    _say([folder])
+    _tell([folder])
 
 
-def _say(folders: list[Path]) -> None:
+def _tell(folders: list[Path]) -> None:
     if not folders:
         raise click.ClickException(
             "No snapshot of access is known yet: run `buildkite-assets sync` first."
         )
     for folder in folders:
-        click.echo(f"Wrote {folder}")
+        say(f"Wrote {folder}")

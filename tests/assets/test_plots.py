@@ -20,6 +20,7 @@ from buildkite_assets.definitions import definitions
 from buildkite_assets.demo import RULES
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.figures import Figure, webp
+from buildkite_assets.figures.theme import finished
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.warehouse import Connection
@@ -104,7 +105,8 @@ def test_a_plot_that_aborts_its_renderer_costs_a_warning_and_nothing_else(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def of_an_escape(_: Connection) -> Figure:
-        return alt.Chart(pl.DataFrame({"label": ["\x1b"]})).mark_text().encode(text="label:N")
+        rows = pl.DataFrame({"label": ["\x1b"]})
+        return finished(alt.Chart(rows).mark_text().encode(text="label:N"), "One row", "")
 
     (strip,) = PLOTS["branch_incidents"]
     monkeypatch.setitem(PLOTS, "branch_incidents", (of_an_escape, strip))
