@@ -9,9 +9,12 @@ from datetime import timedelta
 from html import unescape
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from buildkite_assets.assets.specs import PREFIX
 from buildkite_assets.plain_text import BREAKS, UNSAFE
+from buildkite_assets.runs import open_home
 from buildkite_assets.sandbox import serve
 from buildkite_assets.sandbox.model import Step
 from buildkite_assets.warehouse import connect
@@ -77,6 +80,15 @@ def test_a_control_character_in_a_label_stops_neither_sync_nor_plots_nor_report(
 def test_brackets_in_a_path_are_no_markup(synced: Synced) -> None:
     assert f"Published to {synced.path}\n" in synced.done.stdout
     assert "Traceback" not in synced.done.stderr
+
+
+def test_markdown_in_a_label_is_code_in_the_metadata_of_a_table(synced: Synced) -> None:
+    with open_home(synced.home) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey([PREFIX, "flaky_steps"]))
+    assert event
+    assert event.asset_materialization
+    glance = str(event.asset_materialization.metadata["preview"].value)
+    assert f"| `{SHOWN_LABEL}` |" in glance
 
 
 @pytest.mark.parametrize("arguments", [("check",), ("check", "--json"), ("sync",)])

@@ -1,20 +1,24 @@
 """A glance at a table, for Dagster's UI."""
 
+import re
 from collections.abc import Sequence
 from datetime import date
 
 import duckdb
 import polars as pl
 
+from buildkite_assets.plain_text import one_line
 from buildkite_assets.tables import Column, Table
 
 _ROWS = 5
 _ROWS_OF_A_DAY = 3
 _COLUMNS = 6
-_COLUMNS_IN_FULL = 8
 _LONGEST_TEXT = 40
 _LONGEST_TEXT_IN_FULL = 200
-_WIDEST = 10_000
+_SPACES = re.compile(r"[\s|]+")
+_PLAIN = re.compile(r"[0-9 .:+-]+|[^\W_]+(?:[ _-][^\W_]+)*(?: \([^\W_]+\))?…?")
+"""Numbers, times, and words with one space, underscore or hyphen between them: `at (UTC)`."""
+_ADDRESS = re.compile(r"https?://[^\s<>|()\[\]`]+")
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
@@ -38,7 +42,9 @@ def preview(connection: duckdb.DuckDBPyConnection, table: Table, day: date | Non
     """
     columns = _shown(table)
     links = _links(table)
-    cells = ", ".join(_cell(_value(table, each), links.get(each.name)) for each in columns)
+    cells = ", ".join(
+        f"({_value(table, each)})::VARCHAR, {links.get(each.name, 'NULL')}" for each in columns
+    )
     join = "LEFT JOIN pipelines AS linked USING (pipeline_id)" if "linked." in cells else ""
     rows = connection.execute(
         f"SELECT {cells} FROM {table.name} {join} "
@@ -47,22 +53,35 @@ def preview(connection: duckdb.DuckDBPyConnection, table: Table, day: date | Non
         f"LIMIT {_ROWS_OF_A_DAY if day else _ROWS}",
         {"day": day},
     ).fetchall()
-    return _markdown([column.name for column in columns], rows)
+    shown = [[_linked(*cell) for cell in zip(row[::2], row[1::2], strict=True)] for row in rows]
+    return _markdown([column.name for column in columns], shown)
 
 
 def as_markdown(rows: pl.DataFrame) -> str:
-    """A few rows as a Markdown table; text that is longer than 200 characters is cut."""
-    one_line = pl.col(pl.String).str.replace_all(r"[\r\n|]+", " ")
-    with pl.Config(
-        tbl_formatting="MARKDOWN",
-        tbl_hide_column_data_types=True,
-        tbl_hide_dataframe_shape=True,
-        tbl_cols=_COLUMNS_IN_FULL,
-        tbl_rows=-1,
-        tbl_width_chars=_WIDEST,
-        fmt_str_lengths=_LONGEST_TEXT_IN_FULL,
-    ):
-        return str(rows.with_columns(one_line))
+    """Return a few rows as a Markdown table; text that is longer than 200 characters is cut."""
+    heading = [markdown_text(name, _LONGEST_TEXT_IN_FULL) for name in rows.columns]
+    cells = [
+        [
+            "null" if value is None else markdown_text(f"{value}", _LONGEST_TEXT_IN_FULL)
+            for value in row
+        ]
+        for row in rows.iter_rows()
+    ]
+    return _markdown(heading, cells)
+
+
+def markdown_text(text: str, longest: int) -> str:
+    """Return text as Markdown that shows it as it is: as code, unless it is plain words or numbers.
+
+    Only code is safe: Dagster's UI also links a bare address whose characters are escaped.
+
+    Args:
+        text: from outside.
+        longest: how many characters to show.
+    """
+    line = _SPACES.sub(" ", one_line(text)).replace("`", "'")
+    cut = f"{line[:longest]}…" if len(line) > longest else line
+    return cut if not cut.strip() or _PLAIN.fullmatch(cut) else f"`{cut}`"
 
 
 def _shown(table: Table) -> list[Column]:
@@ -94,15 +113,10 @@ def _value(table: Table, column: Column) -> str:
     )
 
 
-def _cell(value: str, link: str | None) -> str:
-    """The SQL of a cell: its text, cut and without any Markdown of its own, linked if it can be."""
-    whole = f"regexp_replace(({value})::VARCHAR, '[\\s|]+', ' ', 'g')"
-    cut = f"{whole}[:{_LONGEST_TEXT}] || if(length({whole}) > {_LONGEST_TEXT}, '…', '')"
-    text = f"regexp_replace({cut}, '([\\\\\\[\\]<>`*])', '\\\\\\1', 'g')"
-    if link is None:
-        return f"coalesce({text}, '')"
-    safe = f"if(regexp_full_match({link}, 'https?://[^\\s<>|()\\[\\]]+'), {link}, NULL)"
-    return f"coalesce('[' || {text} || '](' || {safe} || ')', {text}, '')"
+def _linked(text: str | None, link: str | None) -> str:
+    """Return a cell's text, linked if it can be."""
+    shown = markdown_text(text or "", _LONGEST_TEXT)
+    return f"[{shown}]({link})" if shown and link and _ADDRESS.fullmatch(link) else shown
 
 
 def _markdown(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

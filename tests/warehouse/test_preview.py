@@ -1,6 +1,12 @@
 """A glance at a table: what it shows, where it links, and that text from outside stays text."""
 
+import re
 from datetime import date
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.tables import (
@@ -12,7 +18,7 @@ from buildkite_assets.tables import (
     TABLES,
     TEAM_MEMBERS,
 )
-from buildkite_assets.warehouse.preview import preview
+from buildkite_assets.warehouse.preview import as_markdown, markdown_text, preview
 from tests.derived.history import DAY, History
 
 
@@ -57,8 +63,56 @@ def test_text_from_outside_is_neither_link_nor_picture_nor_cell() -> None:
     made = history("![x](https://evil.example/p.png)|<img src=x>\n`a`")
     cell = preview(made.connection, PIPELINES).split("\n")[2].split(" | ")[0]
     assert cell == (
-        "| [!\\[x\\](https://evil.example/p.png) \\<img sr…](https://buildkite.com/acme/web)"
+        "| [`![x](https://evil.example/p.png) <img sr…`](https://buildkite.com/acme/web)"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("web", "web"),
+        ("not_run", "not_run"),
+        ("release-train 2", "release-train 2"),
+        ("2026-11-02 10:00:00", "2026-11-02 10:00:00"),
+        ("last sync (UTC)", "last sync (UTC)"),
+        ("", ""),
+        ("![](https://a.example/p.png)", "`![](https://a.example/p.png)`"),
+        ("https://a.example", "`https://a.example`"),
+        ("www.a.example", "`www.a.example`"),
+        ("me@a.example", "`me@a.example`"),
+        ("<img src=x>", "`<img src=x>`"),
+        ("__init__", "`__init__`"),
+        ("a` ![](x) `b|c\nd", "`a' ![](x) 'b c d`"),
+        ("\x1b[31mred\u202e", "`\ufffd[31mred\ufffd`"),
+        ("x" * 30, "x" * 20 + "…"),
+        ("[" * 30, "`" + "[" * 20 + "…`"),
+    ],
+)
+def test_text_that_could_be_markdown_is_code(text: str, shown: str) -> None:
+    assert markdown_text(text, 20 if len(text) == 30 else 200) == shown
+
+
+@given(st.text())
+def test_text_is_one_cell_of_plain_words_or_of_closed_code(text: str) -> None:
+    shown = markdown_text(text, 40)
+    assert not set(shown) & {"|", "\n", "\r"}
+    if shown.startswith("`"):
+        assert shown.endswith("`")
+        assert shown.count("`") == 2
+    else:
+        assert re.fullmatch(r"[\w .:+()-]*…?", shown)
+        assert "www." not in shown
+
+
+def test_a_table_of_rows_has_no_markdown_of_their_values_and_headings() -> None:
+    rows = pl.DataFrame(
+        {"![](//a.example), 1": ["[x](//a.example)" + "y" * 300, None], "n": [1, 2]}
+    )
+    heading, line, first, second = as_markdown(rows).split("\n")
+    assert heading == "| `![](//a.example), 1` | n |"
+    assert line == "| --- | --- |"
+    assert first == "| `[x](//a.example)" + "y" * 184 + "…` | 1 |"
+    assert second == "| null | 2 |"
 
 
 def test_an_address_that_is_none_is_no_link() -> None:
