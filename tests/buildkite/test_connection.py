@@ -181,13 +181,18 @@ def test_a_refused_connection_is_unreachable(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [http(502, b"<html>Bad Gateway</html>"), http(200, b"<html>Log in"), http(200, [])]
+    ("answer", "code"),
+    [
+        (http(502, b"<html>Bad Gateway</html>"), "unreachable"),
+        (http(200, b"<html>Log in"), "unexpected_response"),
+        (http(200, []), "unexpected_response"),
+    ],
 )
-def test_something_else_at_the_address_is_unreachable(
-    answer: bytes, raw_serve: RawServe, connect: Connect
+def test_an_answer_that_is_not_buildkites_is_reported_after_one_request(
+    answer: bytes, code: str, raw_serve: RawServe, connect: Connect
 ) -> None:
     server = raw_serve(answer)
-    assert check_connection(connect(server.url, attempts=1), ()).code == "unreachable"
+    assert check_connection(connect(server.url, attempts=1), ()).code == code
     assert len(server.requests) == 1
 
 
