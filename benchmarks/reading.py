@@ -6,6 +6,7 @@ Run as a program in the environment of a sync.
 from collections import deque
 from datetime import UTC, datetime, timedelta
 
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.days import open_sources, read_days
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -19,7 +20,7 @@ def main() -> None:
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     warehouse = session.warehouse
     with session.client() as client:
-        deque(read_days(open_sources(client, session), days, warehouse, None), maxlen=0)
+        deque(read_days(open_sources(client, session, Failures()), days, warehouse, None), maxlen=0)
     warehouse.publish()
 
 

@@ -171,9 +171,6 @@ def read_changes(
             jobs.append(rows.jobs, requests)
             rejected += rows.rejected
             pipeline_ids.update(id_ for id_ in map(_pipeline_id, page.body.builds) if id_)
-            session.progress.page_read(
-                len(rows.builds), len(rows.jobs), page.size_bytes, client.pacer.remaining
-            )
         new_pipelines = (
             pipeline_rows(reader.pipelines, organization.id, privacy)
             if pipeline_ids - known_pipelines

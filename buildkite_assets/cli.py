@@ -15,6 +15,8 @@ from rich.console import Console
 
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.connection import check_connection, to_json
+from buildkite_assets.buildkite.errors import BuildkiteError, TransientError
+from buildkite_assets.buildkite.failures import CONCERNS_ALL
 from buildkite_assets.demo import (
     DAGSTER_HOME,
     ORGANIZATION,
@@ -25,6 +27,7 @@ from buildkite_assets.demo import (
 from buildkite_assets.export.commands import export
 from buildkite_assets.export.review import export_review
 from buildkite_assets.partitions import first_day
+from buildkite_assets.plain_text import one_line
 from buildkite_assets.purging import purge
 from buildkite_assets.runs import (
     BlockedError,
@@ -49,10 +52,12 @@ from buildkite_assets.terminal import (
     progress_line,
     say,
 )
+from buildkite_assets.warning_lines import print_warnings
 
 _HOME = Path(".dagster")
 _SANDBOX_PORT = 8765
 _UI_PORT = 3000
+_PARTIAL = 3
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
@@ -60,8 +65,9 @@ _DAY = click.DateTime(formats=["%Y-%m-%d"])
 @click.version_option(package_name="buildkite-assets")
 def main() -> None:
     """A Buildkite organization as Dagster assets in a DuckDB file."""
-    # Retries are logged, not printed: what goes to standard output is for scripts.
-    stamina.instrumentation.set_on_retry_hooks([stamina.instrumentation.LoggingOnRetryHook])
+    # The client says in one line what it tries again, and when.
+    stamina.instrumentation.set_on_retry_hooks([])
+    print_warnings()
 
 
 @main.command()
@@ -72,7 +78,7 @@ def demo() -> None:
         session = Session(Settings.from_environment(environment))
         console.print("A sandbox plays Buildkite: the organization acme and its last month.")
         today = datetime.now(UTC).date()
-        _sync(console, session, DAGSTER_HOME, first_demo_day(), today, full=False)
+        unread = _sync(console, session, DAGSTER_HOME, first_demo_day(), today, full=False)
     path = session.settings.warehouse
     console.print(landed_table(path))
     review = export_review(path, ORGANIZATION, path.parent / "demo-review")
@@ -100,6 +106,7 @@ Published to {path}
         markup=False,
         soft_wrap=True,
     )
+    _exit_if_partial(unread)
 
 
 @main.command()
@@ -117,10 +124,11 @@ def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
         last_date = last.date() if last else today
         if not first_date <= last_date <= today:
             raise click.UsageError("--from must not be after --to, nor --to after today (UTC).")
-        _sync(console, session, _home(), first_date, last_date, full=full)
+        unread = _sync(console, session, _home(), first_date, last_date, full=full)
     console.print(landed_table(session.settings.warehouse))
     say(f"Published to {session.settings.warehouse}")
     say(f"Report       {session.settings.report}")
+    _exit_if_partial(unread)
 
 
 @main.command()
@@ -183,34 +191,41 @@ main.add_command(purge)
 
 def _sync(  # noqa: PLR0913 - a sync is this: where, what, which days
     console: Console, session: Session, home: Path, first: date, last: date, *, full: bool
-) -> None:
-    """Run the jobs one after the other, showing progress."""
+) -> list[str]:
+    """Run the jobs one after the other, showing progress; return what could not be read.
+
+    Builds come first: a snapshot of access takes a while where an organization has many teams.
+    """
     with open_home(home) as instance:
         orphaned = fail_orphaned_runs(instance)
         if orphaned:
             console.print(f"Marked {orphaned} interrupted runs as failed; this one goes on.")
         blocked: list[BlockedError] = []
-        console.print("Listing organizations, pipelines, clusters and queues …")
-        with _held_back(blocked):
-            run_catalog(session, instance)
-        console.print("Listing members, teams and what teams may do …")
-        with _held_back(blocked):
-            run_access(session, instance)
+        unread: list[str] = []
+
+        @contextmanager
+        def step(text: str) -> Iterator[None]:
+            with _held_back(blocked), progress_line(console, session.progress, text):
+                yield
+
+        with step("Listing organizations, pipelines, clusters and queues"):
+            unread += run_catalog(session, instance)
         days = [first, last] if full else unread_days(session, first, last)
         if days:
-            console.print(f"Reading builds from {days[0]} to {days[-1]} …")
-            with _held_back(blocked), progress_line(console, session.progress):
-                run_builds(session, instance, days[0], days[-1], full=full)
-        console.print("Following changes, and settling the days that are due …")
-        with _held_back(blocked):
-            run_changes(session, instance)
+            with _noted(unread), step(f"Reading builds from {days[0]} to {days[-1]}"):
+                unread += run_builds(session, instance, days[0], days[-1], full=full)
+        with _noted(unread), step("Following changes, and settling the days that are due"):
+            unread += run_changes(session, instance)
+        with _noted(unread), step("Listing members, teams and what teams may do"):
+            unread += run_access(session, instance)
         if blocked:
             raise blocked[0]
-        console.print("Recomputing the derived tables that lag …")
-        run_derived(session, instance)
-        # It tells when the last sync was, even if nothing else has changed.
-        console.print("Writing the report …")
-        run_report(session, instance)
+        with step("Recomputing the derived tables that lag"):
+            run_derived(session, instance)
+        # It says when the last sync was, even if nothing else has changed.
+        with step("Writing the report"):
+            run_report(session, instance)
+    return unread
 
 
 @contextmanager
@@ -220,6 +235,30 @@ def _held_back(blocked: list[BlockedError]) -> Iterator[None]:
         yield
     except BlockedError as error:
         blocked.append(error)
+
+
+@contextmanager
+def _noted(unread: list[str]) -> Iterator[None]:
+    """Let a sync go on after a refusal, which concerns one kind of data only.
+
+    Raises:
+        BuildkiteError: no kind of data can be read.
+    """
+    try:
+        yield
+    except (TransientError, *CONCERNS_ALL):
+        raise
+    except BuildkiteError as error:
+        unread.append(f"{error.code}: {error}")
+
+
+def _exit_if_partial(unread: list[str]) -> None:
+    """Exit with a code of its own if a sync could not read everything."""
+    for line in unread:
+        click.echo(one_line(f"Error: {line}"), err=True)
+    if unread:
+        click.echo("The rest was read and published.", err=True)
+        sys.exit(_PARTIAL)
 
 
 def _home() -> Path:

@@ -6,8 +6,9 @@ that were being read.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import count, islice
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.decoding import RejectedBuild
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.buildkite.listings import Window, builds_of
 from buildkite_assets.buildkite.organizations import PipelineDirectory, visible_organizations
 from buildkite_assets.buildkite.page_size import PageSize
@@ -48,6 +50,9 @@ class Source:
     """One organization to read builds from.
 
     Attributes:
+        failures: where to note why it cannot be read.
+        stopped: set when its days are given up.
+        skipped_days: days that need not be read.
         page_numbers: of the pages of all its days, so that the later copy of a build is known.
     """
 
@@ -56,7 +61,9 @@ class Source:
     organization: Organization
     pipelines: PipelineDirectory
     page_size: PageSize
-    stopped: Event
+    failures: Failures
+    stopped: Event = field(default_factory=Event)
+    skipped_days: AbstractSet[date] = frozenset()
     page_numbers: Iterator[int] = field(default_factory=count)
 
 
@@ -74,34 +81,37 @@ class StagedDay:
     size_bytes: int
 
 
-def open_sources(client: Client, session: Session) -> list[Source]:
-    """The organizations to read from, with their pipelines.
+def open_sources(client: Client, session: Session, failures: Failures) -> list[Source]:
+    """Return the organizations to read from, with their pipelines.
+
+    Args:
+        client: the connection.
+        session: which organizations, and the warehouse.
+        failures: where to note those that cannot be read. Those noted already are left out.
 
     Raises:
-        BuildkiteError: see `buildkite.errors`.
+        BuildkiteError: none can be read; see `buildkite.errors`.
     """
-    organizations, _ = visible_organizations(client, session.settings.organizations)
+    visible, _ = visible_organizations(client, session.settings.organizations, failures)
+    organizations = [each for each in visible if not failures.concern(each.slug)]
     with session.warehouse.transaction() as connection:
         known = {
             organization.id: present_ids(connection, PIPELINES, organization.id).get("", ())
             for organization in organizations
         }
-    page_size, stopped = PageSize(), Event()
-    return [
-        Source(
-            client=client,
-            session=session,
-            organization=organization,
-            pipelines=PipelineDirectory(client, organization.slug, known[organization.id]),
-            page_size=page_size,
-            stopped=stopped,
-        )
-        for organization in organizations
-    ]
+    page_size = PageSize()
+    sources = []
+    for organization in organizations:
+        with failures.of(organization.slug, "pipelines"):
+            pipelines = PipelineDirectory(client, organization.slug, known[organization.id])
+            sources.append(Source(client, session, organization, pipelines, page_size, failures))
+    if not sources:
+        failures.raise_first()
+    return sources
 
 
 class StoppedError(Exception):
-    """Reading was given up because another day failed."""
+    """A day was given up because another one of its organization failed."""
 
 
 def read_days(
@@ -112,7 +122,9 @@ def read_days(
     *,
     is_after_feed: bool = False,
 ) -> Iterator[tuple[date, list[DayRead]]]:
-    """Read days in full and commit them; yields a day once all organizations have it.
+    """Read days in full and commit them; yields a day when every organization is done with it.
+
+    An organization that fails is given up, and the others are read.
 
     Args:
         sources: the organizations.
@@ -123,34 +135,81 @@ def read_days(
             a late change.
 
     Raises:
-        BuildkiteError: Buildkite failed; the days yielded so far are committed.
+        BuildkiteError: every organization failed; the days yielded so far are committed.
         WarehouseError: the warehouse failed, likewise.
     """
     reads: defaultdict[date, list[DayRead]] = defaultdict(list)
-    to_read = ((source, day) for day in days for source in sources)
-    futures: set[Future[StagedDay]] = set()
+    wanted = [(day, source) for day in days for source in sources if day not in source.skipped_days]
+    lacking = _Lacking(wanted)
+    to_read = ((day, source) for day, source in wanted if not source.stopped.is_set())
+    futures: dict[Future[StagedDay], tuple[date, Source]] = {}
     with ThreadPoolExecutor(_WINDOWS_AT_ONCE, "day") as pool, ExitStack() as stack:
         stack.callback(_give_up, sources, futures)
         while True:
-            for source, day in islice(to_read, _MOST_STAGED - len(futures)):
-                futures.add(pool.submit(_read_day, source, day, warehouse))
+            for day, source in islice(to_read, _MOST_STAGED - len(futures)):
+                futures[pool.submit(_read_day, source, day, warehouse)] = (day, source)
             if not futures:
+                _raise_if_all_stopped(sources)
                 return
             done = wait(futures, return_when=FIRST_COMPLETED).done
-            futures -= done
+            failed = {future for future in done if future.exception()}
             # Whatever is ready is committed at once: to merge a small day alone costs most of what
             # a dozen cost together.
-            ready = [future.result() for future in done if not future.exception()]
+            ready = [future.result() for future in done - failed]
             with warehouse.connection() as connection:
                 for batch in _batches(ready):
                     for read in _commit(batch, connection, run_id, is_after_feed=is_after_feed):
                         reads[read.day].append(read)
             warehouse.publish_if_due()
-            for day in [day for day, parts in reads.items() if len(parts) == len(sources)]:
-                sources[0].session.progress.day_read()
-                yield day, reads.pop(day)
-            for future in done:
-                future.result()
+            for future in done - failed:
+                lacking.discard(*futures.pop(future))
+            yield from ((day, reads.pop(day)) for day in lacking.finished() if day in reads)
+            for future in failed:
+                _, source = futures.pop(future)
+                _give_up_source(source, future)
+                lacking.discard_all(source)
+            yield from ((day, reads.pop(day)) for day in lacking.finished() if day in reads)
+
+
+class _Lacking:
+    """Which organizations each day lacks."""
+
+    def __init__(self, wanted: Iterable[tuple[date, Source]]) -> None:
+        self._sources: defaultdict[date, set[str]] = defaultdict(set)
+        for day, source in wanted:
+            self._sources[day].add(source.organization.id)
+
+    def discard(self, day: date, source: Source) -> None:
+        """Note that a day has an organization."""
+        self._sources[day].discard(source.organization.id)
+
+    def discard_all(self, source: Source) -> None:
+        """Note that no day waits for an organization."""
+        for organization_ids in self._sources.values():
+            organization_ids.discard(source.organization.id)
+
+    def finished(self) -> list[date]:
+        """Return the days that lack nothing any more, each once."""
+        days = [day for day, organization_ids in self._sources.items() if not organization_ids]
+        for day in days:
+            del self._sources[day]
+        return days
+
+
+def _raise_if_all_stopped(sources: Sequence[Source]) -> None:
+    if sources and all(source.stopped.is_set() for source in sources):
+        raise sources[0].failures.found[-1].error
+
+
+def _give_up_source(source: Source, future: Future[StagedDay]) -> None:
+    """Note why a day was not read, and give its organization up.
+
+    Raises:
+        BuildkiteError: no organization can be read.
+    """
+    with suppress(StoppedError), source.failures.of(source.organization.slug, "builds"):
+        future.result()
+    source.stopped.set()
 
 
 def _give_up(sources: Sequence[Source], futures: Iterable[Future[StagedDay]]) -> None:
@@ -179,9 +238,6 @@ def _read_day(source: Source, day: date, warehouse: Warehouse) -> StagedDay:
         builds.append(rows.builds, number)
         jobs.append(rows.jobs, number)
         rejected += rows.rejected
-        source.session.progress.page_read(
-            len(rows.builds), len(rows.jobs), page.size_bytes, source.client.pacer.remaining
-        )
     if read_at is None:
         raise AssertionError("a window has at least one page")
     return StagedDay(source, day, builds, jobs, rejected, read_at, requests, size_bytes)
@@ -221,7 +277,11 @@ def _commit(
         if is_after_feed:
             log_late_changes(connection, organization_id, read_at)
         merge_staged(connection, pa.concat_tables(map(_rejected_rows, staged)))
-        return [_record(day, connection, run_id) for day in staged]
+        reads = [_record(day, connection, run_id) for day in staged]
+    source.session.progress.stored(
+        sum(read.builds for read in reads), sum(read.jobs for read in reads)
+    )
+    return reads
 
 
 def _rejected_rows(staged: StagedDay) -> pa.Table:

@@ -9,7 +9,8 @@ from buildkite_assets.assets.catalog import catalog
 from buildkite_assets.assets.changes import build_changes
 from buildkite_assets.assets.derived import derived_assets
 from buildkite_assets.assets.report import ci_report
-from buildkite_assets.assets.specs import stored_in
+from buildkite_assets.assets.specs import asset_key, stored_in
+from buildkite_assets.assets.unread import EVERYTHING_WAS_READ
 from buildkite_assets.automation import (
     ACCESS_JOB,
     BUILDS_JOB,
@@ -25,6 +26,7 @@ from buildkite_assets.freshness import with_freshness
 from buildkite_assets.partitions import daily_partitions
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
+from buildkite_assets.tables import ORGANIZATIONS
 
 # These run on their own, and not with what they look at.
 _ON_THEIR_OWN = dg.AssetSelection.checks(*HOURLY_CHECKS, *NIGHTLY_CHECKS)
@@ -36,6 +38,9 @@ def definitions(session: Session) -> dg.Definitions:
     builds = builds_asset(partitions)
     derived = derived_assets(partitions)
     listed = dg.AssetSelection.groups("catalog")
+    unread = dg.AssetSelection.checks(
+        dg.AssetCheckKey(asset_key(ORGANIZATIONS), EVERYTHING_WAS_READ)
+    )
     snapshot = dg.AssetSelection.assets(access)
     tables = stored_in(
         [catalog, access, builds, build_changes, *derived], session.settings.warehouse
@@ -47,7 +52,7 @@ def definitions(session: Session) -> dg.Definitions:
         # exists nowhere else. The checks of every hour look at the catalog too.
         (
             ACCESS_JOB,
-            (listed - dg.AssetSelection.checks_for_assets(catalog)) | snapshot,
+            (listed - dg.AssetSelection.checks_for_assets(catalog)) | unread | snapshot,
             "Both of these, one after the other, without the checks of what was listed.",
         ),
         (

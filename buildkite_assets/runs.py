@@ -10,22 +10,22 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-import click
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError  # exported nowhere else
 from filelock import FileLock
 
 from buildkite_assets.assets.failures import ExpectedFailure
 from buildkite_assets.assets.specs import asset_key
+from buildkite_assets.assets.unread import unread_lines
 from buildkite_assets.automation import CHANGES_JOB, SETTLE
 from buildkite_assets.catch_up import BY_DAY_JOB, WHOLE_JOB
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
 from buildkite_assets.partitions import first_day, range_tags
-from buildkite_assets.plain_text import one_line
 from buildkite_assets.session import Session
 from buildkite_assets.warehouse import ledger
 from buildkite_assets.warehouse.derive import lagging_days, lagging_ranges, lagging_whole
+from buildkite_assets.warning_lines import WarningLines
 
 _PID = "buildkite_assets/pid"
 _HOST = "buildkite_assets/host"
@@ -40,22 +40,11 @@ class BlockedError(Exception):
     """A check that blocks has failed: nothing was made of the data that it looked at."""
 
 
-class _WarningLines(logging.Handler):
-    """Prints what assets warn of, a line each; Dagster's own events are in the instance."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one message."""
-        told = vars(record).get("dagster_meta", {})
-        if not told.get("dagster_event"):
-            message = one_line(told.get("orig_message", record.getMessage()))
-            click.echo(f"Warning: {message}", err=True)
-
-
 @dg.logger({}, description="Warnings of assets, for the command line.")
 def _warnings(_: dg.InitLoggerContext) -> logging.Logger:
     # As Dagster's own do, of a run and not of the process: a global one would keep the run alive.
     logger = logging.getLoggerClass()("buildkite_assets", logging.WARNING)
-    logger.addHandler(_WarningLines())
+    logger.addHandler(WarningLines())
     return logger
 
 
@@ -89,25 +78,27 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> int:
     return len(orphaned)
 
 
-def run_catalog(session: Session, instance: dg.DagsterInstance) -> None:
-    """List organizations, pipelines, clusters and queues.
+def run_catalog(session: Session, instance: dg.DagsterInstance) -> list[str]:
+    """List organizations, pipelines, clusters and queues; return what could not be read.
 
     Raises:
-        BuildkiteError: Buildkite failed.
+        BuildkiteError: nothing could be read.
         WarehouseError: the warehouse failed.
         BlockedError: a check that blocks has failed, as in every other run.
     """
-    _run(session, instance, "catalog_job", {}, {})
+    return _run(session, instance, "catalog_job", {}, {})
 
 
-def run_access(session: Session, instance: dg.DagsterInstance) -> None:
+def run_access(session: Session, instance: dg.DagsterInstance) -> list[str]:
     """Take a snapshot of members and teams of the organizations listed last.
 
+    Return what could not be read.
+
     Raises:
-        BuildkiteError: Buildkite failed; nothing was changed.
+        BuildkiteError: nothing could be read; nothing was changed.
         WarehouseError: the warehouse failed, likewise.
     """
-    _run(session, instance, "access_job", {}, {})
+    return _run(session, instance, "access_job", {}, {})
 
 
 def unread_days(session: Session, first: date, last: date) -> list[date]:
@@ -125,19 +116,20 @@ def unread_days(session: Session, first: date, last: date) -> list[date]:
 
 def run_builds(
     session: Session, instance: dg.DagsterInstance, first: date, last: date, *, full: bool
-) -> None:
+) -> list[str]:
     """Read the builds of a range of days, those known already only when `full`.
 
-    A range that begins before the first daily partition moves that back.
+    A range that begins before the first daily partition moves that back. Return what could not be
+    read.
 
     Raises:
-        BuildkiteError: Buildkite failed; days read before stay.
+        BuildkiteError: no organization could be read to the end; days read before stay.
         WarehouseError: the warehouse failed, likewise.
     """
     if first < first_day(session.settings):
         session = replace(session, settings=replace(session.settings, start_date=first))
     config = {"ops": {"builds": {"config": {"full": full}}}}
-    _run(session, instance, "builds_job", range_tags(first, last), config)
+    return _run(session, instance, "builds_job", range_tags(first, last), config)
 
 
 def run_derived(session: Session, instance: dg.DagsterInstance) -> None:
@@ -168,14 +160,16 @@ def run_report(session: Session, instance: dg.DagsterInstance) -> None:
     _run(session, instance, "ci_report_job", {}, {})
 
 
-def run_changes(session: Session, instance: dg.DagsterInstance) -> None:
+def run_changes(session: Session, instance: dg.DagsterInstance) -> list[str]:
     """Bring every known day up to date, then read those that are due for settling again in full.
 
+    Return what could not be read.
+
     Raises:
-        BuildkiteError: Buildkite failed.
+        BuildkiteError: no organization could be read.
         WarehouseError: the warehouse failed.
     """
-    _run(session, instance, CHANGES_JOB, {}, SETTLE)
+    return _run(session, instance, CHANGES_JOB, {}, SETTLE)
 
 
 def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
@@ -185,7 +179,8 @@ def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
     tags: Mapping[str, str],
     config: Mapping[str, object],
     selection: Sequence[dg.AssetKey] | None = None,
-) -> None:
+) -> list[str]:
+    """Run a job, and return what it could not read while it read the rest."""
     # Whoever waits for this run decides whether to begin anew.
     session = replace(session, patience=replace(session.patience, retries=0))
     shown = _definitions(session, first_day(session.settings))
@@ -198,7 +193,7 @@ def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
             asset_check_selection={key for key in checks if key.asset_key in selection},
         )
     try:
-        job.execute_in_process(
+        result = job.execute_in_process(
             instance=instance,
             run_config={"loggers": {"warnings": {}}, **config},
             tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
@@ -210,6 +205,7 @@ def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
             f"{' '.join(str(error).split())}. Nothing was made of this data. The asset's checks in "
             "the UI (`buildkite-assets dev`) show the rows, and what to do."
         ) from error
+    return unread_lines(result.get_asset_check_evaluations())
 
 
 @lru_cache(maxsize=1)

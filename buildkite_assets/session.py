@@ -47,6 +47,7 @@ class Session:
             settings.token,
             rate_share=settings.rate_share,
             attempts=self.patience.attempts,
+            watcher=self.progress,
         ) as client:
             yield client
 

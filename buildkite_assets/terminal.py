@@ -54,8 +54,9 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def progress_line(console: Console, progress: Progress) -> Iterator[None]:
-    """Show one line that follows `progress` until the block ends."""
+def progress_line(console: Console, progress: Progress, step: str) -> Iterator[None]:
+    """Show one line that follows a step of the sync until the block ends."""
+    progress.begin(step)
     started_at = time.monotonic()
     with Live(
         get_renderable=lambda: _progress_text(progress, time.monotonic() - started_at),
@@ -127,18 +128,21 @@ def _plain(text: str) -> Text:
 
 
 def _progress_text(progress: Progress, elapsed_seconds: float) -> Text:
-    left = progress.days - progress.days_read
-    parts = [
-        f"{progress.days_read} of {progress.days} days",
-        f"{progress.builds:,} builds",
-        f"{progress.jobs:,} jobs",
-        f"{progress.requests:,} requests",
-        f"{progress.bytes / 1e6:,.0f} MB",
-    ]
+    left = progress.parts - progress.parts_read
+    parts = [progress.step]
+    if progress.parts:
+        parts.append(f"{progress.parts_read} of {progress.parts} {progress.unit}")
+    if progress.builds:
+        parts += [f"{progress.builds:,} builds", f"{progress.jobs:,} jobs"]
+    if progress.requests:
+        parts += [f"{progress.requests:,} requests", f"{progress.bytes / 1e6:,.0f} MB"]
     if progress.remaining is not None:
         parts.append(f"allowance {progress.remaining:,} left")
-    if progress.days_read and left:
-        parts.append(f"about {_duration(elapsed_seconds * left / progress.days_read)} to go")
+    if wait := progress.wait:
+        reason, wait_seconds = wait
+        parts.append(f"waiting {_duration(wait_seconds)} {reason}")
+    if progress.parts_read and left:
+        parts.append(f"about {_duration(elapsed_seconds * left / progress.parts_read)} to go")
     else:
         parts.append(_duration(elapsed_seconds))
     return Text(" · ".join(parts))

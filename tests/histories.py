@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
 from buildkite_assets.buildkite.errors import BuildkiteError
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.changes import read_changes
 from buildkite_assets.days import open_sources, read_days
@@ -223,7 +224,7 @@ class History(RuleBasedStateMachine):
         ]
         if not full:
             days = [day for day in days if day not in self.followed_days()]
-        sources = open_sources(self.client, self.session)
+        sources = open_sources(self.client, self.session, Failures())
         for _ in read_days(sources, days, self.session.warehouse, None, is_after_feed=full):
             pass
 

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from collections.abc import Sized
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -10,7 +11,6 @@ from random import Random
 import dagster as dg
 
 from buildkite_assets.sandbox import Sandbox, serve
-from buildkite_assets.sandbox.requests import RequestLog
 from buildkite_assets.warehouse import Warehouse, connect
 
 from .syncing import (
@@ -73,7 +73,7 @@ def kill_one(
     command: list[str],
     environment: dict[str, str],
     folder: Path,
-    requests: RequestLog,
+    requests: Sized,
     moment: tuple[int, float],
 ) -> bool:
     """Start a sync and kill it so many requests and seconds later; whether it was still at work."""

@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 
 from buildkite_assets.buildkite.client import Client
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.changes import Feed, read_changes
 from buildkite_assets.days import open_sources, read_days
@@ -130,7 +131,7 @@ class ServedHistory:
         return feed
 
     def _read_days(self, client: Client, days: list[date], *, is_after_feed: bool) -> None:
-        sources = open_sources(client, self._session)
+        sources = open_sources(client, self._session, Failures())
         for _ in read_days(
             sources, days, self._session.warehouse, None, is_after_feed=is_after_feed
         ):

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import chdir
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import dagster as dg
@@ -17,6 +16,7 @@ import stamina.instrumentation
 from click.testing import CliRunner, Result
 
 from buildkite_assets.buildkite.client import Client
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.buildkite.organizations import PipelineDirectory, visible_organizations
 from buildkite_assets.buildkite.page_size import PageSize
 from buildkite_assets.cli import main
@@ -101,7 +101,7 @@ def read(server: SandboxServer, path: Path, days: list[date], page_size: PageSiz
             organization=organization,
             pipelines=PipelineDirectory(client, organization.slug),
             page_size=page_size,
-            stopped=Event(),
+            failures=Failures(),
         )
         assert [day for day, _ in read_days([source], days, warehouse, None)]
     warehouse.publish()

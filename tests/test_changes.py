@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.errors import InvalidCredentialsError
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.changes import read_changes
 from buildkite_assets.days import open_sources, read_days
@@ -102,7 +103,7 @@ def served_session(sandbox: Sandbox, folder: Path) -> Iterator[tuple[Session, Cl
 def read_today(session: Session, client: Client, clock: StandingClock) -> None:
     """Read today in full."""
     today = [clock().date()]
-    for _ in read_days(open_sources(client, session), today, session.warehouse, None):
+    for _ in read_days(open_sources(client, session, Failures()), today, session.warehouse, None):
         pass
 
 

@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from pathlib import Path
 
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.days import open_sources, read_days
 from buildkite_assets.session import Session
 from tests.syncing import empty_sandbox
@@ -23,7 +24,7 @@ def test_of_days_read_again_together_those_are_compared_that_were_known_whole(
     with served_session(sandbox, tmp_path) as (session, client):
 
         def read(*days: date, is_after_feed: bool) -> None:
-            sources = open_sources(client, session)
+            sources = open_sources(client, session, Failures())
             for _ in read_days(sources, days, session.warehouse, None, is_after_feed=is_after_feed):
                 pass
 

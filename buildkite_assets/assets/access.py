@@ -7,8 +7,10 @@ import dagster as dg
 from buildkite_assets.assets.events import whole_table
 from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key, table_spec
+from buildkite_assets.assets.unread import check_unread, unread_check
 from buildkite_assets.buildkite.access import AccessSnapshot, KnownAccess, read_access, token_in_use
 from buildkite_assets.buildkite.errors import InvalidPermissionsError, MissingScopeError
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.session import Session
 from buildkite_assets.snapshots import access_rows
 from buildkite_assets.tables import (
@@ -23,7 +25,7 @@ from buildkite_assets.tables import (
 )
 from buildkite_assets.warehouse import Connection
 from buildkite_assets.warehouse.history import known_ids, merge_access
-from buildkite_assets.warehouse.ledger import listed_organizations
+from buildkite_assets.warehouse.ledger import ListedOrganization, listed_organizations
 
 _GROUP = "access"
 
@@ -37,11 +39,12 @@ _GROUP = "access"
             for table in ACCESS_TABLES
         ),
     ],
+    check_specs=[unread_check(ACCESS_SYNCS)],
 )
 @told_in_one_line
 def access(
     context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Take a snapshot of each organization's members and teams, and merge it into the history.
 
     Two requests per team and three more, plus one for each further 100 rows of a list. All of it
@@ -60,12 +63,17 @@ def access(
             "and check BUILDKITE_ORGANIZATIONS.",
             allow_retries=False,
         )
+    failures = Failures()
+    snapshots: dict[ListedOrganization, AccessSnapshot] = {}
     with session.client() as client:
         token = token_in_use(client)
-        snapshots = {
-            organization: read_access(client, organization.slug, token, known[organization])
-            for organization in organizations
-        }
+        for organization in organizations:
+            with failures.of(organization.slug, "access"):
+                snapshot = read_access(client, organization.slug, token, known[organization])
+                failures.found += snapshot.failures
+                snapshots[organization] = snapshot
+    if not snapshots:
+        failures.raise_first()
     listed: set[Table] = set()
     with warehouse.transaction() as connection:
         for organization, snapshot in snapshots.items():
@@ -84,6 +92,7 @@ def access(
         ]
     warehouse.publish()
     yield from results
+    yield check_unread(context, ACCESS_SYNCS, failures)
 
 
 def _warn(context: dg.AssetExecutionContext, organization: str, snapshot: AccessSnapshot) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import date
 
 import dagster as dg
@@ -10,6 +11,8 @@ from buildkite_assets.assets.changes import follow_changes
 from buildkite_assets.assets.events import day_metadata, log_day, warn_of_missing_scope
 from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key, table_spec
+from buildkite_assets.assets.unread import check_unread, unread_check
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.days import Source, open_sources, read_days
 from buildkite_assets.partitions import first_day
 from buildkite_assets.session import Session
@@ -38,6 +41,7 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
             table_spec(BUILDS, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
             table_spec(JOBS, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,)),
         ],
+        check_specs=[unread_check(BUILDS)],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
@@ -46,7 +50,7 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
         context: dg.AssetExecutionContext,
         session: dg.ResourceParam[Session],
         config: BuildsConfig,
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         """Read UTC days of builds with all their jobs; about one request per 100 builds.
 
         One partition is always read in full. In a range, days that are known already are left as
@@ -54,16 +58,20 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
         """
         asked = [date.fromisoformat(key) for key in context.partition_keys]
         warehouse = session.warehouse
+        failures = Failures()
         with warehouse.transaction() as connection:
             extend_start_date(connection, min(first_day(session.settings), *asked))
         with session.client() as client:
             if config.full:
-                follow_changes(context, client, session)
-            sources = open_sources(client, session)
+                follow_changes(context, client, session, failures)
+            sources = open_sources(client, session, failures)
             warn_of_missing_scope(context, sources)
-            is_resumable = len(asked) > 1 and not config.full
-            days = _days_to_read(warehouse, sources, asked, is_resumable=is_resumable)
-            session.progress.expect_days(len(days))
+            if len(asked) > 1 and not config.full:
+                sources = _without_known_days(warehouse, sources)
+            days = [
+                day for day in asked if any(day not in source.skipped_days for source in sources)
+            ]
+            session.progress.expect(len(days), "days")
             context.log.info(
                 "Reading %d of %d days of %d organizations.", len(days), len(asked), len(sources)
             )
@@ -74,6 +82,7 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
                 # At once, so that a kill does not hide what is committed. The events that Dagster
                 # adds at the end of the run carry the same metadata.
                 log_day(context, day, reads)
+                session.progress.part_read()
                 for asset, metadata in day_metadata(reads).items():
                     context.add_asset_metadata(
                         metadata, asset_key=asset, partition_key=day.isoformat()
@@ -89,18 +98,18 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
                 )
         yield dg.MaterializeResult(asset_key=asset_key(BUILDS))
         yield dg.MaterializeResult(asset_key=asset_key(JOBS))
+        yield check_unread(context, BUILDS, failures)
 
     return builds
 
 
-def _days_to_read(
-    warehouse: Warehouse, sources: Sequence[Source], asked: Sequence[date], *, is_resumable: bool
-) -> list[date]:
-    if not is_resumable:
-        return list(asked)
+def _without_known_days(warehouse: Warehouse, sources: Sequence[Source]) -> list[Source]:
+    """Return the organizations, each of which skips the days that it has."""
     with warehouse.transaction() as connection:
-        known = [known_days(connection, source.organization.id) for source in sources]
-    return [day for day in asked if not all(day in days for days in known)]
+        return [
+            replace(source, skipped_days=known_days(connection, source.organization.id))
+            for source in sources
+        ]
 
 
 def _count_known(

@@ -1,10 +1,10 @@
 """Organizations, pipelines, clusters and queues: what builds refer to, as it is now."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import chain
+from itertools import chain, product
 from operator import attrgetter
 from typing import Any
 
@@ -14,9 +14,11 @@ import pyarrow as pa
 from buildkite_assets.assets.events import whole_table
 from buildkite_assets.assets.failures import told_in_one_line
 from buildkite_assets.assets.specs import asset_key, table_spec
+from buildkite_assets.assets.unread import check_unread, unread_check
 from buildkite_assets.buildkite.access import administers, token_in_use
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.errors import MissingScopeError
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.buildkite.listings import WholeList, api_path, whole_list
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.buildkite.records import Cluster, Organization, Pipeline, Queue
@@ -61,12 +63,13 @@ class Listed:
         table_spec(CLUSTERS, group=_GROUP, code=__file__, deps=(ORGANIZATIONS,), is_skippable=True),
         table_spec(QUEUES, group=_GROUP, code=__file__, deps=(CLUSTERS,), is_skippable=True),
     ],
+    check_specs=[unread_check(ORGANIZATIONS)],
     can_subset=True,
 )
 @told_in_one_line
 def catalog(
     context: dg.AssetExecutionContext, session: dg.ResourceParam[Session]
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """List everything that builds refer to.
 
     One request per 100 of each, one per cluster, and two to know whether an administrator asks. A
@@ -74,8 +77,11 @@ def catalog(
     """
     wanted = [t for t in CATALOG_TABLES if asset_key(t) in context.selected_asset_keys]
     warehouse = session.warehouse
+    failures = Failures()
     with session.client() as client:
-        organizations, listed_at = visible_organizations(client, session.settings.organizations)
+        organizations, listed_at = visible_organizations(
+            client, session.settings.organizations, failures
+        )
         with warehouse.transaction() as connection:
             known = {
                 (table, organization.id): present_ids(connection, table, organization.id)
@@ -83,23 +89,11 @@ def catalog(
                 if table is not ORGANIZATIONS
                 for organization in organizations
             }
-        listed: dict[Table, list[Listed]] = {ORGANIZATIONS: []}
-        skipped: defaultdict[str, list[Table]] = defaultdict(list)
-        for table in (table for table in wanted if table is not ORGANIZATIONS):
-            try:
-                listed[table] = [
-                    _listed(
-                        client,
-                        table,
-                        organization,
-                        known[table, organization.id],
-                        listed_at,
-                        session.privacy,
-                    )
-                    for organization in organizations
-                ]
-            except MissingScopeError as error:
-                skipped[error.scope].append(table)
+        listed, skipped = _listed_tables(
+            client, session.privacy, product(wanted, organizations), known, listed_at, failures
+        )
+    if all(failures.has_given_up(organization.slug) for organization in organizations):
+        failures.raise_first()
     _warn_of_skipped(context, skipped)
     slugs = {organization.id: organization.slug for organization in organizations}
     with warehouse.transaction() as connection:
@@ -123,9 +117,45 @@ def catalog(
                     records.rows,
                     records.listed_at,
                 )
-        results = [whole_table(connection, table) for table in wanted if table in listed]
+        results = [
+            whole_table(connection, table)
+            for table in wanted
+            if table is ORGANIZATIONS or table in listed
+        ]
     warehouse.publish()
     yield from results
+    if context.selected_asset_check_keys:
+        yield check_unread(context, ORGANIZATIONS, failures)
+
+
+def _listed_tables(  # noqa: PLR0913, PLR0917 - what of whom to list, and what is known of it
+    client: Client,
+    privacy: Privacy,
+    wanted: Iterable[tuple[Table, Organization]],
+    known: Mapping[tuple[Table, str], Mapping[str, Sequence[str]]],
+    listed_at: datetime,
+    failures: Failures,
+) -> tuple[Mapping[Table, list[Listed]], dict[Table, str]]:
+    """Return what could be listed, and the scope that is missing for each table that could not.
+
+    Raises:
+        BuildkiteError: nothing can be listed.
+    """
+    listed: defaultdict[Table, list[Listed]] = defaultdict(list)
+    skipped: dict[Table, str] = {}
+    for table, organization in wanted:
+        is_useless = table in skipped or failures.has_given_up(organization.slug)
+        if table is ORGANIZATIONS or is_useless:
+            continue
+        ids = known[table, organization.id]
+        with failures.of(organization.slug, table.name):
+            try:
+                records = _listed(client, table, organization, ids, listed_at, privacy)
+            except MissingScopeError as error:
+                skipped[table] = error.scope
+            else:
+                listed[table].append(records)
+    return listed, skipped
 
 
 def _listed(  # noqa: PLR0913, PLR0917 - what of whom to list, and what is known of it
@@ -166,11 +196,15 @@ def _sees_every_pipeline(client: Client, organization: str) -> bool:
     return administers(client, organization, user.email if user else None) is True
 
 
-def _warn_of_skipped(
-    context: dg.AssetExecutionContext, skipped: Mapping[str, Sequence[Table]]
-) -> None:
-    """Say once for each missing scope what was skipped for want of it, in the run and the UI."""
-    for scope, tables in skipped.items():
+def _warn_of_skipped(context: dg.AssetExecutionContext, skipped: Mapping[Table, str]) -> None:
+    """Say once for each missing scope which tables were skipped, in the run and the UI.
+
+    Args:
+        context: of the run.
+        skipped: the missing scope by table.
+    """
+    for scope in dict.fromkeys(skipped.values()):
+        tables = [table for table in skipped if skipped[table] == scope]
         names = " and ".join(table.name for table in tables)
         message = f"Skipped {names}: the token lacks the scope {scope}."
         context.log.warning("%s Add it to the token to have them.", message)

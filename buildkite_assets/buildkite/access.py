@@ -13,7 +13,12 @@ from typing import TypeVar
 
 from buildkite_assets.buildkite.client import Client, Response
 from buildkite_assets.buildkite.decoding import decode_one
-from buildkite_assets.buildkite.errors import InvalidPermissionsError, NotFoundError
+from buildkite_assets.buildkite.errors import (
+    InvalidPermissionsError,
+    NotFoundError,
+    RequestRefusedError,
+)
+from buildkite_assets.buildkite.failures import Failure, Failures
 from buildkite_assets.buildkite.listings import WholeList, api_path, every_item, whole_list
 from buildkite_assets.buildkite.records import (
     AccessToken,
@@ -60,6 +65,7 @@ class TeamAccess:
         listed_at: Buildkite's clock when both were listed.
         requests: that it took to list them.
         is_settled: whether what is missing from them is gone.
+        has_failed: whether they could not be listed.
     """
 
     team: Team
@@ -68,6 +74,7 @@ class TeamAccess:
     listed_at: datetime
     requests: int
     is_settled: bool
+    has_failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ class AccessSnapshot:
             missing from these is not gone.
         has_settled_members: whether a member who is missing has left.
         has_settled_teams: whether a team, a membership or a grant that is missing is gone.
+        failures: the lists that could not be read for another reason than a missing permission.
     """
 
     started_at: datetime
@@ -103,6 +111,7 @@ class AccessSnapshot:
     unsettled_lists: Sequence[str]
     has_settled_members: bool
     has_settled_teams: bool
+    failures: Sequence[Failure]
 
 
 def token_in_use(client: Client) -> Response[AccessToken]:
@@ -126,14 +135,14 @@ def is_administrator(members: Iterable[Member], email: str | None) -> bool | Non
 def administers(client: Client, organization: str, email: str | None) -> bool | None:
     """Whether the user with this e-mail address administers an organization, who sees all of it.
 
-    None where the token may not list the members, or is not told their roles.
+    None where the members cannot be listed, or their roles are not given.
 
     Raises:
         BuildkiteError: see `buildkite.errors`.
     """
     try:
         pages = list(every_item(client, api_path("organizations", organization, "members"), Member))
-    except InvalidPermissionsError:
+    except (InvalidPermissionsError, NotFoundError, RequestRefusedError):
         return None
     return is_administrator([member for page in pages for member in page.body], email)
 
@@ -144,7 +153,7 @@ def read_access(
     token: Response[AccessToken],
     known: KnownAccess = NOTHING_KNOWN,
 ) -> AccessSnapshot:
-    """Everything about access in an organization that the token sees.
+    """Read everything about access in an organization that the token sees.
 
     Args:
         client: the connection.
@@ -153,15 +162,18 @@ def read_access(
         known: what earlier snapshots saw.
 
     Raises:
-        BuildkiteError: see `buildkite.errors`; what the token may not list is no error.
+        BuildkiteError: neither members nor teams can be read; see `buildkite.errors`. What the
+            token may not list is no error.
     """
-    path = api_path("organizations", organization)
-    members, members_refusal = _listed(client, f"{path}/members", Member, known.member_ids)
-    listed_teams, teams_refusal = _listed(client, f"{path}/teams", Team, known.team_ids)
-    teams = _teams_in_full(client, path, listed_teams.items if listed_teams else [], known)
-    email = token.body.user.email if token.body.user else None
+    failures = Failures()
+    reader = _Reader(client, organization, known, failures)
+    members, members_refusal = reader.listed("members", Member, known.member_ids)
+    listed_teams, teams_refusal = reader.listed("teams", Team, known.team_ids)
     lists = [each for each in (members, listed_teams) if each]
-    unsettled_teams = [team.team.slug for team in teams if not team.is_settled]
+    if not lists:
+        failures.raise_first()
+    teams = reader.in_full(listed_teams.items if listed_teams else [], token.at)
+    email = token.body.user.email if token.body.user else None
     return AccessSnapshot(
         started_at=token.at,
         ended_at=max(
@@ -177,41 +189,20 @@ def read_access(
         unsettled_lists=[
             *(["members"] if members and not members.is_settled else []),
             *(["teams"] if listed_teams and not listed_teams.is_settled else []),
-            *(f"members and pipelines of team {slug}" for slug in unsettled_teams),
+            *(
+                f"members and pipelines of team {team.team.slug}"
+                for team in teams
+                if not team.is_settled and not team.has_failed
+            ),
         ],
         has_settled_members=members is not None and members.is_settled,
         has_settled_teams=(
-            listed_teams is not None and listed_teams.is_settled and not unsettled_teams
+            listed_teams is not None
+            and listed_teams.is_settled
+            and all(team.is_settled for team in teams)
         ),
+        failures=failures.found,
     )
-
-
-def _listed(
-    client: Client, path: str, record: type[R], known_ids: Collection[str]
-) -> tuple[WholeList[R] | None, InvalidPermissionsError | None]:
-    """The list, or why the token may not have it."""
-    try:
-        return whole_list(client, path, record, attrgetter("id"), known_ids), None
-    except InvalidPermissionsError as refusal:
-        return None, refusal
-
-
-def _teams_in_full(
-    client: Client, path: str, teams: Sequence[Team], known: KnownAccess
-) -> list[TeamAccess]:
-    """The teams with their members and pipelines, less those deleted while they were listed.
-
-    Raises:
-        NotFoundError: a team's lists are not there although the team is.
-    """
-    with ThreadPoolExecutor(_TEAMS_AT_ONCE, "team") as pool:
-        listed = list(pool.map(lambda team: _team_in_full(client, path, team, known), teams))
-    gone = {found.team.id: found for found in listed if isinstance(found, _Gone)}
-    if gone:
-        for team in whole_list(client, f"{path}/teams", Team, attrgetter("id"), gone).items:
-            if team.id in gone:
-                raise gone[team.id].error
-    return [found for found in listed if isinstance(found, TeamAccess)]
 
 
 @dataclass(frozen=True)
@@ -222,28 +213,94 @@ class _Gone:
     error: NotFoundError
 
 
-def _team_in_full(client: Client, path: str, team: Team, known: KnownAccess) -> TeamAccess | _Gone:
-    team_path = f"{path}/{api_path('teams', team.id)}"
-    known_members = known.team_member_ids.get(team.id, ())
-    known_pipelines = known.team_pipeline_ids.get(team.id, ())
-    try:
-        members = whole_list(
-            client, f"{team_path}/members", TeamMember, attrgetter("user_id"), known_members
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one organization's lists, and notes those that fail."""
+
+    client: Client
+    organization: str
+    known: KnownAccess
+    failures: Failures
+
+    def listed(
+        self, name: str, record: type[R], known_ids: Collection[str]
+    ) -> tuple[WholeList[R] | None, InvalidPermissionsError | None]:
+        """Return the list of this name, or why the token may not have it; neither if it failed."""
+        if self.failures.has_given_up(self.organization):
+            return None, None
+        with self.failures.of(self.organization, name):
+            try:
+                path = api_path("organizations", self.organization, name)
+                return whole_list(self.client, path, record, attrgetter("id"), known_ids), None
+            except InvalidPermissionsError as refusal:
+                return None, refusal
+        return None, None
+
+    def in_full(self, teams: Sequence[Team], started_at: datetime) -> list[TeamAccess]:
+        """Return the teams with their lists, less those that were deleted meanwhile."""
+        self.client.watcher.expect(len(teams), "teams")
+        with ThreadPoolExecutor(_TEAMS_AT_ONCE, "team") as pool:
+            found = list(pool.map(lambda team: self._team(team, started_at), teams))
+        gone = {each.team.id: each for each in found if isinstance(each, _Gone)}
+        remaining = self._remaining(list(gone))
+        return [
+            self._failed(each, started_at) if isinstance(each, _Gone) else each
+            for each in found
+            if each.team.id not in gone or each.team.id in remaining
+        ]
+
+    def _remaining(self, team_ids: Collection[str]) -> set[str]:
+        """Return which of these teams are still listed."""
+        if not team_ids:
+            return set()
+        path = api_path("organizations", self.organization, "teams")
+        listed = whole_list(self.client, path, Team, attrgetter("id"), team_ids)
+        return {team.id for team in listed.items} & set(team_ids)
+
+    def _failed(self, gone: _Gone, at: datetime) -> TeamAccess:
+        with self.failures.of(self.organization, f"team {gone.team.slug}"):
+            raise gone.error
+        return _unread(gone.team, at)
+
+    def _team(self, team: Team, at: datetime) -> TeamAccess | _Gone:
+        if self.failures.has_given_up(self.organization):
+            return _unread(team, at)
+        try:
+            with self.failures.of(self.organization, f"team {team.slug}"):
+                return self._team_in_full(team)
+            return _unread(team, at)
+        finally:
+            self.client.watcher.part_read()
+
+    def _team_in_full(self, team: Team) -> TeamAccess | _Gone:
+        path = api_path("organizations", self.organization, "teams", team.id)
+        known_members = self.known.team_member_ids.get(team.id, ())
+        known_pipelines = self.known.team_pipeline_ids.get(team.id, ())
+        try:
+            members = whole_list(
+                self.client, f"{path}/members", TeamMember, attrgetter("user_id"), known_members
+            )
+            pipelines = whole_list(
+                self.client,
+                f"{path}/pipelines",
+                TeamPipeline,
+                attrgetter("pipeline_id"),
+                known_pipelines,
+            )
+        except NotFoundError as error:
+            return _Gone(team, error)
+        return TeamAccess(
+            team=team,
+            members=members.items,
+            pipelines=pipelines.items,
+            listed_at=max(members.ended_at, pipelines.ended_at),
+            requests=members.requests + pipelines.requests,
+            is_settled=members.is_settled and pipelines.is_settled,
         )
-        pipelines = whole_list(
-            client,
-            f"{team_path}/pipelines",
-            TeamPipeline,
-            attrgetter("pipeline_id"),
-            known_pipelines,
-        )
-    except NotFoundError as error:
-        return _Gone(team, error)
+
+
+def _unread(team: Team, at: datetime) -> TeamAccess:
+    """Return a team whose lists failed: nothing is known of them, and nothing ends."""
     return TeamAccess(
-        team=team,
-        members=members.items,
-        pipelines=pipelines.items,
-        listed_at=max(members.ended_at, pipelines.ended_at),
-        requests=members.requests + pipelines.requests,
-        is_settled=members.is_settled and pipelines.is_settled,
+        team, members=[], pipelines=[], listed_at=at, requests=0, is_settled=False, has_failed=True
     )

@@ -6,6 +6,7 @@ response is bounded in time and in size, so that no server can hold a sync up or
 """
 
 import hashlib
+import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -37,9 +38,12 @@ from buildkite_assets.buildkite.errors import (
     refusal,
 )
 from buildkite_assets.buildkite.rate_limit import WINDOW_SECONDS, Pacer, believable_reset
+from buildkite_assets.buildkite.watcher import Nobody, Watcher
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | Sequence[str]]
+
+_logger = logging.getLogger(__name__)
 
 _LONGEST_MESSAGE = 300
 _LARGEST_BODY = 256_000_000  # pages of builds aim at 8 MB, and the largest known build has 1 MB
@@ -80,6 +84,7 @@ class Client:
         attempts: how often a request is tried before its trouble is reported.
         patience_seconds: how long a request is tried at most, waits for an allowance included.
         timeout_seconds: how long the server may be silent.
+        watcher: is told of every response and every wait.
     """
 
     def __init__(  # noqa: PLR0913 - one request has that many limits, each with a default
@@ -91,6 +96,7 @@ class Client:
         attempts: int = 8,
         patience_seconds: float = 600.0,
         timeout_seconds: float = 60.0,
+        watcher: Watcher | None = None,
     ) -> None:
         self._token = token
         self._base = httpx.URL(base_url.rstrip("/") + "/")
@@ -98,6 +104,7 @@ class Client:
         self._patience_seconds = patience_seconds
         self._http = self._connected(timeout_seconds)
         self.pacer = Pacer(rate_share, _pace_file(base_url, token))
+        self.watcher = watcher or Nobody()
 
     def __repr__(self) -> str:
         return f"Client({str(self._base)!r})"
@@ -135,7 +142,12 @@ class Client:
             wait_max=30.0,
         ):
             with attempt:
-                return request()
+                try:
+                    return request()
+                except TransientError as error:
+                    if attempt.num < self._attempts:
+                        self._report_retry(error, attempt.num, attempt.next_wait)
+                    raise
         raise AssertionError("the last attempt returns or raises")
 
     def send(self, path: str, query: Query | None, decode: Callable[[bytes], T]) -> Response[T]:
@@ -150,7 +162,7 @@ class Client:
             BuildkiteError: see `buildkite.errors`.
         """
         url, request = self._address(path)
-        self.pacer.wait_turn()
+        self.pacer.wait_turn(self._report_wait)
         try:
             response, content = self._fetch(url, query)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
@@ -164,6 +176,7 @@ class Client:
                 "was lost or stalled: try again."
             ) from None
         self.pacer.learn(response.headers)
+        self.watcher.answered(len(content), self.pacer.remaining)
         if not response.is_success:
             raise self._refusal(response, content, request)
         body = self._decoded(response, content, decode, request)
@@ -173,6 +186,21 @@ class Client:
             size_bytes=len(content),
             next_url=response.links.get("next", {}).get("url"),
             scopes=_words(response.headers.get("X-OAuth-Scopes", "")),
+        )
+
+    def _report_wait(self, seconds: float) -> None:
+        self.watcher.waiting("for Buildkite's rate limit", seconds)
+
+    def _report_retry(self, error: TransientError, attempt: int, wait_seconds: float) -> None:
+        if isinstance(error, RateLimitedError):
+            wait_seconds = max(wait_seconds, error.reset_seconds)
+        self.watcher.waiting("to try again", wait_seconds)
+        _logger.warning(
+            "%s Retry %d of %d in about %.0f s.",
+            error,
+            attempt,
+            self._attempts - 1,
+            max(wait_seconds, 1),
         )
 
     def _connected(self, timeout_seconds: float) -> httpx.Client:

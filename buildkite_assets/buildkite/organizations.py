@@ -7,38 +7,44 @@ from threading import Lock
 
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.errors import MissingScopeError, NoResourcesError
+from buildkite_assets.buildkite.failures import Failure, Failures
 from buildkite_assets.buildkite.listings import api_path, whole_list
 from buildkite_assets.buildkite.records import Build, Organization, Pipeline
 
 
 def visible_organizations(
-    client: Client, wanted: Sequence[str]
+    client: Client, wanted: Sequence[str], failures: Failures | None = None
 ) -> tuple[list[Organization], datetime]:
-    """The organizations to sync, and Buildkite's clock when it listed them.
+    """Return the organizations to sync, and Buildkite's clock when it listed them.
 
     Args:
         client: the connection.
         wanted: slugs; none of them means all that the token sees.
+        failures: where to note those wanted that the token does not see, if it sees any other.
 
     Raises:
-        NoResourcesError: the token sees none, or not all of those wanted.
+        NoResourcesError: the token sees none, or, without `failures`, not all of those wanted.
         BuildkiteError: see `buildkite.errors`.
     """
     listed = whole_list(client, "organizations", Organization, attrgetter("id"))
     visible = listed.items
     slugs = ", ".join(sorted(organization.slug for organization in visible)) or "none at all"
+    chosen = [org for org in visible if not wanted or org.slug in wanted]
     missing = sorted(set(wanted) - {organization.slug for organization in visible})
     if missing:
-        raise NoResourcesError(
+        error = NoResourcesError(
             f"The token does not see the organization {', '.join(missing)}. It sees: {slugs}. "
             "Check BUILDKITE_ORGANIZATIONS, and which organizations the token was given."
         )
+        if failures is None or not chosen:
+            raise error
+        for slug in missing:
+            failures.add(Failure(slug, "organization", error))
     if not visible:
         raise NoResourcesError(
             "The token sees no organization: give it one at "
             "https://buildkite.com/user/api-access-tokens."
         )
-    chosen = [org for org in visible if not wanted or org.slug in wanted]
     return chosen, listed.started_at
 
 

@@ -10,7 +10,7 @@ distance together, through a small file.
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,13 +122,18 @@ class Pacer:
         """Requests left to all in the smaller allowance, as last told; None before that."""
         return min((int(window.remaining) for window in self.windows), default=None)
 
-    def wait_turn(self) -> None:
+    def wait_turn(self, on_wait: Callable[[float], None] | None = None) -> None:
         """Return when a request may start.
+
+        Args:
+            on_wait: called with the seconds of each wait, before it begins.
 
         Raises:
             BuildkiteError: the file of the pace cannot be used.
         """
         while wait_seconds := self._take_turn():
+            if on_wait:
+                on_wait(wait_seconds)
             time.sleep(wait_seconds)
 
     def learn(self, headers: Mapping[str, str]) -> None:
