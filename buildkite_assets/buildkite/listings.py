@@ -15,9 +15,10 @@ from urllib.parse import quote
 from buildkite_assets.buildkite.client import Client, Query, Response
 from buildkite_assets.buildkite.decoding import BuildPage, decode_builds, decode_list
 from buildkite_assets.buildkite.errors import (
+    BodyTooLargeError,
     DepthRefusedError,
-    RequestRefusedError,
     ServerTroubleError,
+    UnexpectedResponseError,
     UnreachableError,
 )
 from buildkite_assets.buildkite.page_size import LARGEST, PageSize
@@ -29,6 +30,7 @@ T = TypeVar("T")
 _SECOND = timedelta(seconds=1)
 _WHOLE = {"include_retried_jobs": "true"}
 _MOST_PASSES = 5
+_MOST_PAGES = 1_000  # 100,000 items: more than any organization has of anything but builds
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def _crowded_second(
             for following in following_pages(client, page, decode_builds):
                 yield following
                 ids |= following.body.ids
-        except ServerTroubleError:
+        except (ServerTroubleError, BodyTooLargeError):
             if page_size.builds == 1:
                 raise
             page_size.shrink()
@@ -213,13 +215,19 @@ def following_pages(
     """The pages after a page, by their `next` links, at the size of that page.
 
     Raises:
+        UnexpectedResponseError: the list does not end.
         BuildkiteError: see `buildkite.errors`.
     """
     followed: set[str] = set()
     while url := page.next_url:
         if url in followed:
-            raise RequestRefusedError(
+            raise UnexpectedResponseError(
                 "The next links of a list lead round in a circle. Please report it."
+            )
+        if len(followed) >= _MOST_PAGES:
+            raise UnexpectedResponseError(
+                f"A list goes on after {_MOST_PAGES:,} pages: the rest was not read. Check "
+                "BUILDKITE_API_URL and the proxy: something else than Buildkite may answer."
             )
         followed.add(url)
         page = client.get(url, None, decode)
@@ -240,7 +248,7 @@ def _first_page(
         except ServerTroubleError:
             page_size.shrink()
             raise
-        except DepthRefusedError:
+        except (DepthRefusedError, BodyTooLargeError):
             if builds == 1:
                 raise
             page_size.limit(builds // 2)

@@ -1,5 +1,6 @@
 """Every build of a window, whatever happens while its pages are read."""
 
+import gzip
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -12,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.errors import (
     DepthRefusedError,
-    RequestRefusedError,
     ServerTroubleError,
+    UnexpectedResponseError,
     UnreachableError,
 )
 from buildkite_assets.buildkite.listings import Window, api_path, builds_of, every_item
@@ -420,9 +421,33 @@ def test_links_that_lead_in_a_circle_are_not_followed_for_ever(
     body: Json, raw_serve: RawServe, connect: Connect
 ) -> None:
     server = raw_serve(http(200, body, 'Link: </v2/x?page=2>; rel="next"'))
-    with pytest.raises(RequestRefusedError, match="circle"):
+    with pytest.raises(UnexpectedResponseError, match="circle"):
         ids_of(connect(server.url), sized(1))
     assert len(server.requests) <= 4
+
+
+def test_a_list_that_never_ends_is_given_up(raw_serve: RawServe, connect: Connect) -> None:
+    answers = [http(200, [], f'Link: </v2/x?page={n}>; rel="next"') for n in range(2, 1_100)]
+    server = raw_serve(*answers)
+    with pytest.raises(UnexpectedResponseError, match="goes on after 1,000 pages"):
+        list(every_item(connect(server.url), "x", Organization))
+    assert len(server.requests) == 1_001
+
+
+def test_a_page_that_is_too_large_is_asked_for_with_fewer_builds(
+    client: Client, sandbox: Sandbox, acme: SandboxOrganization
+) -> None:
+    for second in range(20):
+        acme.create_build("web", jobs=0, created_at=START + timedelta(seconds=second))
+    huge = gzip.compress(b" " * 257_000_000, 1)
+
+    def fault(request: Request) -> Response | None:
+        is_huge = int(request.query_params["per_page"]) > 5
+        headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        return Response(huge, headers=headers) if is_huge else None
+
+    sandbox.faults = fault
+    assert len(set(ids_of(client, PageSize(first=10)))) == 20
 
 
 # Other lists
