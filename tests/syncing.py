@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import chdir
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from buildkite_assets.buildkite.page_size import PageSize
 from buildkite_assets.cli import main
 from buildkite_assets.days import Source, read_days
 from buildkite_assets.runs import run_builds, run_catalog
-from buildkite_assets.sandbox import Sandbox, SandboxServer, Token
+from buildkite_assets.sandbox import Organization, Sandbox, SandboxServer, Token
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.warehouse import Warehouse
@@ -56,6 +57,20 @@ def empty_sandbox() -> tuple[Sandbox, StandingClock]:
     """A sandbox without builds and limits, and its clock."""
     clock = StandingClock()
     return without_limits(Sandbox.empty(clock=clock)), clock
+
+
+def add_globex(sandbox: Sandbox, clock: StandingClock) -> Organization:
+    """Add a second organization, which the administrator's token sees."""
+    acme = sandbox.organization("acme")
+    globex = Organization(
+        "globex", "Globex", clock=clock, lock=sandbox.lock, created_at=acme.created_at
+    )
+    administrator = acme.members[0].user
+    globex.add_member(administrator, role="admin")
+    globex.add_pipeline("site", created_by=administrator, at=acme.created_at)
+    sandbox.organizations["globex"] = globex
+    sandbox.tokens.add(replace(sandbox.tokens.administrator, organizations=("acme", "globex")))
+    return globex
 
 
 def environment(

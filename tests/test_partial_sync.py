@@ -4,7 +4,6 @@ import itertools
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,12 +12,13 @@ from click.testing import Result
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from buildkite_assets.sandbox import Organization, Sandbox, SandboxServer, serve
+from buildkite_assets.sandbox import SandboxServer, serve
 from buildkite_assets.warehouse import connect
 
 from .kills import kill_one
 from .syncing import (
     StandingClock,
+    add_globex,
     command,
     command_environment,
     command_here,
@@ -29,20 +29,6 @@ from .syncing import (
 
 PARTIAL = 3
 ALLOW_LIST = "Your IP address is not allowed to access this organization"
-
-
-def add_globex(sandbox: Sandbox, clock: StandingClock) -> Organization:
-    """Add a second organization, which the administrator's token sees."""
-    acme = sandbox.organization("acme")
-    globex = Organization(
-        "globex", "Globex", clock=clock, lock=sandbox.lock, created_at=acme.created_at
-    )
-    administrator = acme.members[0].user
-    globex.add_member(administrator, role="admin")
-    globex.add_pipeline("site", created_by=administrator, at=acme.created_at)
-    sandbox.organizations["globex"] = globex
-    sandbox.tokens.add(replace(sandbox.tokens.administrator, organizations=("acme", "globex")))
-    return globex
 
 
 class Two:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property, wraps
 from itertools import takewhile
+from typing import Generic, TypeVar
 
 from buildkite_assets.buildkite.access import token_in_use
 from buildkite_assets.buildkite.client import Client, Response
@@ -14,15 +15,32 @@ from buildkite_assets.buildkite.errors import (
     InvalidPermissionsError,
     NotFoundError,
 )
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.buildkite.records import AccessToken, Organization
 from buildkite_assets.checks.check import Evidence, Finding, NotEvaluatedError
 from buildkite_assets.checks.stored import stored_evidence
+from buildkite_assets.plain_text import one_line
 from buildkite_assets.session import Session
 from buildkite_assets.settings import SettingsError
 from buildkite_assets.warehouse.coverage import covered_days
 
+T = TypeVar("T")
+
 _SETTLED_AFTER = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class Answers(Generic[T]):
+    """What organizations answered.
+
+    Attributes:
+        by_organization: the answers.
+        metadata: names the organizations that did not answer, if there are any.
+    """
+
+    by_organization: list[T]
+    metadata: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -42,13 +60,30 @@ class ApiEvidence(Evidence):
 
     @cached_property
     def organizations(self) -> list[Organization]:
-        """The organizations that are synced; asked for once.
+        """The organizations that are synced and that the token sees; asked for once.
 
         Raises:
             BuildkiteError: see `buildkite.errors`.
         """
-        organizations, _ = visible_organizations(self.client, self.session.settings.organizations)
+        wanted = self.session.settings.organizations
+        organizations, _ = visible_organizations(self.client, wanted, Failures())
         return organizations
+
+    def ask_each(self, ask: Callable[[Organization], T]) -> Answers[T]:
+        """Ask each organization; one that fails is named, and the others count.
+
+        Raises:
+            BuildkiteError: none of them answers; see `buildkite.errors`.
+        """
+        answers: list[T] = []
+        failures = Failures()
+        for organization in self.organizations:
+            with failures.of(organization.slug, "builds"):
+                answers.append(ask(organization))
+        if not answers:
+            failures.raise_first()
+        unread = [one_line(str(failure)) for failure in failures.found]
+        return Answers(answers, {"unread": unread} if unread else {})
 
     def settled_days(self, organization: Organization) -> list[date]:
         """The known days of an organization that ended two days ago or earlier."""

@@ -1,10 +1,10 @@
 """Numbers that are missing between known builds of a pipeline."""
 
 from dataclasses import dataclass
-from datetime import date
+from functools import partial
 from typing import Any
 
-from buildkite_assets.buildkite.records import Organization
+from buildkite_assets.buildkite.records import ListedBuild, Organization
 from buildkite_assets.buildkite.spot_checks import build_of_number
 from buildkite_assets.checks.asking import ApiEvidence, asking
 from buildkite_assets.checks.check import ERROR, Check, Finding, NotEvaluatedError
@@ -61,26 +61,18 @@ LIMIT $asked
 
 @asking
 def _missing_numbers_are_gone(evidence: ApiEvidence) -> Finding:
-    samples = [
-        (organization, sample)
-        for organization in evidence.organizations
-        if (days := evidence.settled_days(organization))
-        for sample in [_sample(evidence, organization, days)]
-    ]
+    answers = evidence.ask_each(partial(_sample, evidence))
+    samples = [sample for sample in answers.by_organization if sample]
     if not samples:
         raise NotEvaluatedError("no day is known that ended two days ago or earlier.")
-    found = [
-        build
-        for organization, sample in samples
-        for slug, number in sample.numbers
-        if (build := build_of_number(evidence.client, organization.slug, slug, number))
-    ]
+    found = [build for sample in samples for build in sample.found]
     lost = [build.address for build in found if not _is_stored(evidence, build.id)]
-    missing = sum(sample.missing for _, sample in samples)
-    asked = sum(len(sample.numbers) for _, sample in samples)
+    missing = sum(sample.missing for sample in samples)
+    asked = sum(sample.asked for sample in samples)
     metadata: dict[str, Any] = {
+        **answers.metadata,
         "missing_numbers": missing,
-        "gaps": sum(sample.gaps for _, sample in samples),
+        "gaps": sum(sample.gaps for sample in samples),
         "asked": asked,
         "lost": len(lost),
     }
@@ -99,14 +91,19 @@ def _missing_numbers_are_gone(evidence: ApiEvidence) -> Finding:
 
 @dataclass(frozen=True)
 class _Sample:
-    """An organization's gaps, and some missing numbers with the slugs of their pipelines."""
+    """An organization's gaps, and what Buildkite has of the missing numbers that were asked for."""
 
     gaps: int
     missing: int
-    numbers: list[tuple[str, int]]
+    asked: int
+    found: list[ListedBuild]
 
 
-def _sample(evidence: ApiEvidence, organization: Organization, days: list[date]) -> _Sample:
+def _sample(evidence: ApiEvidence, organization: Organization) -> _Sample | None:
+    """Ask for some missing numbers; None while no day is settled."""
+    days = evidence.settled_days(organization)
+    if not days:
+        return None
     rows = evidence.connection.execute(
         _GAPS,
         {
@@ -116,10 +113,13 @@ def _sample(evidence: ApiEvidence, organization: Organization, days: list[date])
             "asked": ASKED,
         },
     ).fetchall()
-    if not rows:
-        return _Sample(0, 0, [])
-    [*_, gaps, missing] = rows[0]
-    return _Sample(gaps, missing, [(slug, number) for slug, number, *_ in rows])
+    [*_, gaps, missing] = rows[0] if rows else [0, 0]
+    found = [
+        build
+        for slug, number, *_ in rows
+        if (build := build_of_number(evidence.client, organization.slug, slug, number))
+    ]
+    return _Sample(gaps, missing, len(rows), found)
 
 
 def _is_stored(evidence: ApiEvidence, build_id: str) -> bool:

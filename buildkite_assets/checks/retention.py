@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -47,12 +48,8 @@ def kept_from(evidence: ApiEvidence, organization: Organization) -> date | None:
 @asking
 def _unsettled_days_are_kept(evidence: ApiEvidence) -> Finding:
     evidence.require_days()
-    margins = []
-    for organization in evidence.organizations:
-        unsettled = unsettled_days(evidence.connection, organization.id, evidence.now.date())
-        horizon = kept_from(evidence, organization)
-        margin = (unsettled[0] - horizon).days if unsettled and horizon else None
-        margins.append((organization.slug, horizon, unsettled[0] if unsettled else None, margin))
+    answers = evidence.ask_each(partial(_margin, evidence))
+    margins = answers.by_organization
     least = min((margin for *_, margin in margins if margin is not None), default=None)
     columns = {
         "organization": pl.String,
@@ -61,9 +58,10 @@ def _unsettled_days_are_kept(evidence: ApiEvidence) -> Finding:
         "days between": pl.Int64,
     }
     metadata = {
+        **answers.metadata,
         "organizations": dg.MetadataValue.md(
             as_markdown(pl.DataFrame(margins, columns, orient="row"))
-        )
+        ),
     }
     if least is None:
         return Finding(
@@ -80,6 +78,16 @@ def _unsettled_days_are_kept(evidence: ApiEvidence) -> Finding:
         ),
         metadata=metadata,
     )
+
+
+def _margin(
+    evidence: ApiEvidence, organization: Organization
+) -> tuple[str, date | None, date | None, int | None]:
+    """Return the slug, the first day kept there, the oldest unsettled day, and the days between."""
+    unsettled = unsettled_days(evidence.connection, organization.id, evidence.now.date())
+    horizon = kept_from(evidence, organization)
+    margin = (unsettled[0] - horizon).days if unsettled and horizon else None
+    return organization.slug, horizon, unsettled[0] if unsettled else None, margin
 
 
 UNSETTLED_DAYS_ARE_KEPT = Check(

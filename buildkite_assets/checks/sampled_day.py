@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -66,17 +67,15 @@ class _Comparison:
 
 @asking
 def _sampled_day_agrees(evidence: ApiEvidence) -> Finding:
-    compared = [
-        comparison
-        for organization in evidence.organizations
-        if (comparison := _compare(evidence, organization))
-    ]
+    answers = evidence.ask_each(partial(_compare, evidence))
+    compared = [comparison for comparison in answers.by_organization if comparison]
     if not compared:
         raise NotEvaluatedError(
             "no day is known that ended two days ago or earlier and that Buildkite still has."
         )
     lost = [address for comparison in compared for address in comparison.addresses]
     metadata: dict[str, Any] = {
+        **answers.metadata,
         "listed": sum(comparison.listed.total() for comparison in compared),
         "stored": sum(comparison.stored.total() for comparison in compared),
         "lost": len(lost),

@@ -14,15 +14,15 @@ from buildkite_assets.warehouse.preview import as_markdown
 
 @asking
 def _no_unknown_field(evidence: ApiEvidence) -> Finding:
-    pages = [
-        newest_builds_looked_into(evidence.client, organization.slug)
-        for organization in evidence.organizations
-    ]
+    answers = evidence.ask_each(
+        lambda organization: newest_builds_looked_into(evidence.client, organization.slug)
+    )
+    pages = answers.by_organization
     builds = sum(page.builds for page in pages)
     if not builds:
         raise NotEvaluatedError("Buildkite has no finished build to look into.")
     found = {field.path: field for page in pages for field in page.unknown}
-    metadata: dict[str, Any] = {"builds": builds, "fields": len(found)}
+    metadata: dict[str, Any] = {**answers.metadata, "builds": builds, "fields": len(found)}
     if not found:
         return Finding(passed=True, description="No unknown field.", metadata=metadata)
     rows = [(field.path, field.json_type, field.example) for field in found.values()]

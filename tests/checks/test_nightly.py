@@ -26,7 +26,7 @@ from buildkite_assets.sandbox import SandboxServer, Token, serve
 from buildkite_assets.sandbox.model import Build
 from buildkite_assets.session import Patience, Session
 from buildkite_assets.settings import Settings
-from tests.syncing import StandingClock, empty_sandbox, environment, read
+from tests.syncing import StandingClock, add_globex, empty_sandbox, environment, read
 
 from .evaluating import is_evaluated, metadata
 
@@ -77,12 +77,12 @@ class World:
         self.session.warehouse.publish()
 
     def evaluate(
-        self, check: Check[ApiEvidence], token: Token | None = None
+        self, check: Check[ApiEvidence], token: Token | None = None, **settings: str
     ) -> dg.AssetCheckResult:
-        """The check's outcome, with another token if one is given."""
+        """Return the check's outcome, with another token or other settings if they are given."""
         self.server.sandbox.requests.clear()
-        settings = Settings.from_environment(environment(self.server, self.path, token))
-        with api_evidence(Session(settings)) as evidence:
+        variables = environment(self.server, self.path, token, **settings)
+        with api_evidence(Session(Settings.from_environment(variables))) as evidence:
             return check.result(evidence)
 
     @property
@@ -392,6 +392,28 @@ def test_a_missing_scope_leaves_a_check_unevaluated(world: World) -> None:
     result = world.evaluate(SAMPLED_DAY_AGREES, token)
     assert not is_evaluated(result)
     assert "read_builds" in (result.description or "")
+
+
+@pytest.mark.parametrize(
+    "check", [SAMPLED_DAY_AGREES, NO_UNKNOWN_FIELD], ids=lambda check: check.name
+)
+def test_an_organization_that_refuses_leaves_the_others_evaluated(
+    world: World, check: Check[ApiEvidence]
+) -> None:
+    world.build(3)
+    world.sync(4)
+    globex = add_globex(world.server.sandbox, world.clock)
+    world.change(
+        "INSERT INTO sync_days SELECT * REPLACE (?::UUID AS organization_id) FROM sync_days",
+        globex.id,
+    )
+    world.server.sandbox.faults = lambda request: (
+        JSONResponse({"message": "Forbidden"}, 403) if "/globex/" in request.url.path else None
+    )
+    result = world.evaluate(check, BUILDKITE_ORGANIZATIONS="acme,globex")
+    assert result.passed
+    assert is_evaluated(result)
+    assert "globex: builds not read: invalid_permissions: " in str(metadata(result)["unread"])
 
 
 @pytest.mark.parametrize(("used", "passes"), [(44, True), (46, False)])
