@@ -1,8 +1,7 @@
 """Warnings for the command line, one line each."""
 
 import logging
-
-import click
+import sys
 
 from buildkite_assets.plain_text import one_line
 
@@ -15,7 +14,8 @@ class WarningLines(logging.Handler):
         told = vars(record).get("dagster_meta", {})
         if not told.get("dagster_event"):
             message = one_line(told.get("orig_message", record.getMessage()))
-            click.echo(f"Warning: {message}", err=True)
+            # Not `click.echo`, which writes past the progress line that has the terminal.
+            print(f"Warning: {message}", file=sys.stderr, flush=True)
 
 
 _HANDLER = WarningLines()
