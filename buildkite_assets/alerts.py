@@ -9,6 +9,8 @@ import dagster as dg
 import httpx
 import stamina
 
+from buildkite_assets.buildkite.errors import CertificatesError, ProxyError
+from buildkite_assets.buildkite.this_machine import direct_transport, usable_environment
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 
@@ -39,8 +41,8 @@ def post(webhook: str, text: str) -> None:
 
 def _send(webhook: str, text: str) -> None:
     try:
-        with _unlogged():
-            status = httpx.post(webhook, json={"text": text}, timeout=_SILENCE_SECONDS).status_code
+        with _client(httpx.URL(webhook).host) as client, _unlogged():
+            status = client.post(webhook, json={"text": text}).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _TroubleError(
             f"The alert was not posted: {type(error).__name__}. Check BUILDKITE_ALERT_WEBHOOK, "
@@ -53,6 +55,19 @@ def _send(webhook: str, text: str) -> None:
             f"The alert was not posted: the webhook answered {status}. Check "
             "BUILDKITE_ALERT_WEBHOOK: it may have been revoked."
         )
+
+
+def _client(host: str) -> httpx.Client:
+    """Return httpx's client for a webhook's host; it follows no redirect.
+
+    Raises:
+        AlertError: the environment names a proxy or certificates that cannot be used.
+    """
+    try:
+        with usable_environment():
+            return httpx.Client(timeout=_SILENCE_SECONDS, transport=direct_transport(host))
+    except (ProxyError, CertificatesError) as error:
+        raise AlertError(f"The alert was not posted. {error}") from None
 
 
 @contextmanager

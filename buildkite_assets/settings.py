@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from buildkite_assets.buildkite.this_machine import is_this_machine
 from buildkite_assets.rules import Rules, RulesError, read_rules
 
 T = TypeVar("T")
@@ -18,7 +19,8 @@ _SECRETS = ("BUILDKITE_API_TOKEN", "BUILDKITE_EMAIL_KEY", "BUILDKITE_ALERT_WEBHO
 _SHORTEST_KEY = 16
 _RULES = "buildkite_assets.toml"
 _LONGEST_SHOWN = 100
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+# `urlsplit` takes `[::1].example` for the host ::1, and other programs do not.
+_AUTHORITY = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]*)?")
 
 
 class SettingsError(Exception):
@@ -187,7 +189,7 @@ def _address(value: str) -> SplitResult:
     """The parts of an http or https address without user or fragment."""
     url = urlsplit(value)
     is_plain = not ("@" in url.netloc or "#" in value)
-    is_whole = re.fullmatch(r"[a-z0-9.:-]+", url.hostname or "") and url.port != 0
+    is_whole = _AUTHORITY.fullmatch(url.netloc.lower()) and url.port != 0
     if not (is_plain and is_whole and value.isprintable() and " " not in value):
         raise ValueError
     if url.scheme not in {"http", "https"}:
@@ -197,7 +199,7 @@ def _address(value: str) -> SplitResult:
 
 def _is_private(url: SplitResult) -> bool:
     """Whether nobody on the way can read what is sent there."""
-    return url.scheme == "https" or url.hostname in _LOOPBACK
+    return url.scheme == "https" or is_this_machine(url.hostname or "")
 
 
 def _organizations(value: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from buildkite_assets.sandbox import SandboxServer, serve
 from buildkite_assets.session import Patience, Session
 from buildkite_assets.settings import Settings
 
+from .buildkite.conftest import RawServer, http
 from .syncing import empty_sandbox, environment
 
 SECRET = "T000-B000-hunter2"
@@ -59,6 +60,14 @@ def channel() -> Iterator[Channel]:
     channel.server.shutdown()
     thread.join()
     channel.server.server_close()
+
+
+@pytest.fixture
+def proxy() -> Iterator[RawServer]:
+    """A proxy that leads nowhere, and keeps what it was asked."""
+    proxy = RawServer(http(502))
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture
@@ -303,6 +312,40 @@ def test_trouble_that_passes_is_tried_again(channel: Channel) -> None:
     channel.answers = [500, 429]
     post(channel.url, "hello")
     assert channel.texts == ["hello"]
+
+
+def test_a_webhook_of_this_machine_is_posted_to_without_a_proxy(
+    channel: Channel, proxy: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(variable, proxy.url)
+    post(channel.url, "It failed.")
+    assert channel.texts == ["It failed."]
+    assert not proxy.requests
+
+
+def test_a_proxy_on_the_way_to_a_webhook_learns_its_host_alone(
+    proxy: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    with pytest.raises(AlertError):
+        post(f"https://hooks.invalid/services/{SECRET}", "It failed.")
+    assert proxy.requests[0].startswith(b"CONNECT hooks.invalid:443 ")
+    assert SECRET.encode() not in b"".join(proxy.requests)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("HTTPS_PROXY", "gopher://me:hunter2@proxy"), ("SSL_CERT_FILE", "/nowhere/ca.pem")],
+)
+def test_a_wrong_network_setting_is_told_once_and_without_a_password(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(AlertError, match=f"was not posted.* {variable}") as raised:
+        post(f"https://hooks.invalid/services/{SECRET}", "It failed.")
+    told = "".join(traceback.format_exception(raised.value))
+    assert not {secret for secret in ("hunter2", SECRET) if secret in told}
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 410])

@@ -28,7 +28,6 @@ from platformdirs import user_state_path
 from buildkite_assets.buildkite.errors import (
     BodyTooLargeError,
     BuildkiteError,
-    ProxyError,
     RateLimitedError,
     ServerTroubleError,
     TransientError,
@@ -38,6 +37,7 @@ from buildkite_assets.buildkite.errors import (
     refusal,
 )
 from buildkite_assets.buildkite.rate_limit import WINDOW_SECONDS, Pacer, believable_reset
+from buildkite_assets.buildkite.this_machine import direct_transport, usable_environment
 from buildkite_assets.buildkite.watcher import Nobody, Watcher
 
 T = TypeVar("T")
@@ -47,7 +47,6 @@ _logger = logging.getLogger(__name__)
 
 _LONGEST_MESSAGE = 300
 _LARGEST_BODY = 256_000_000  # pages of builds aim at 8 MB, and the largest known build has 1 MB
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _ENCODINGS = {"", "identity", "gzip"}
 _NOT_BUILDKITE = (
     "Something else than Buildkite may have answered, such as a proxy's sign-in page: check "
@@ -208,8 +207,9 @@ class Client:
 
         Raises:
             ProxyError: the environment names a proxy that cannot be used.
+            CertificatesError: it names certificates that cannot be read.
         """
-        try:
+        with usable_environment():
             return httpx.Client(
                 headers={
                     "Authorization": f"Bearer {self._token}",
@@ -220,15 +220,8 @@ class Client:
                 timeout=httpx.Timeout(
                     timeout_seconds, connect=min(10.0, timeout_seconds), pool=None
                 ),
-                # A proxy would see the token in clear text: nothing on this machine speaks TLS.
-                trust_env=self._base.host not in _LOOPBACK,
+                transport=direct_transport(self._base.host),
             )
-        except (ValueError, ImportError, httpx.InvalidURL):
-            # The cause would print the proxy's address, and a password in it.
-            raise ProxyError(
-                "A proxy of the environment cannot be used: check HTTPS_PROXY, HTTP_PROXY and "
-                "ALL_PROXY, which need an address such as http://proxy.example.com:8080."
-            ) from None
 
     def _address(self, path: str) -> tuple[httpx.URL, str]:
         """The URL of a path or link, if the token may go there, and the request's name."""

@@ -12,6 +12,7 @@
     ├── UnexpectedResponseError    the answer is not one of Buildkite's REST API
     │   └── BodyTooLargeError      the body is larger than any that is read
     ├── ProxyError                 a proxy setting cannot be used, or the proxy wants a password
+    ├── CertificatesError          the environment names certificates that cannot be read
     └── TransientError             worth another try
         ├── RateLimitedError       429: an allowance is used up
         └── ServerTroubleError     5xx, timeouts, resets, truncated or invalid JSON
@@ -88,6 +89,12 @@ class BodyTooLargeError(UnexpectedResponseError):
 
 class ProxyError(BuildkiteError):
     """A proxy setting cannot be used, or the proxy wants a password."""
+
+    code = "unreachable"
+
+
+class CertificatesError(BuildkiteError):
+    """The environment names certificates that cannot be read."""
 
     code = "unreachable"
 

@@ -9,6 +9,7 @@ import socketserver
 import struct
 import time
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from buildkite_assets.buildkite.decoding import decode_list, decode_one
 from buildkite_assets.buildkite.errors import (
     BodyTooLargeError,
     BuildkiteError,
+    CertificatesError,
     DepthRefusedError,
     InvalidCredentialsError,
     InvalidPermissionsError,
@@ -342,6 +344,43 @@ def test_requests_to_this_machine_never_pass_a_proxy(
     monkeypatch.setenv(variable, proxy.url.removesuffix("/v2"))
     assert people(connect(server.url)) == ["Ada"]
     assert not proxy.requests
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.2", "LOCALHOST", "localhost.", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]"],  # noqa: S104 - nothing listens there
+)
+def test_no_name_of_this_machine_leads_through_a_proxy(
+    host: str, raw_serve: RawServe, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, server = raw_serve(WHOLE), raw_serve(WHOLE)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v2"))
+    # Some of these names do not lead to a server that listens on 127.0.0.1 alone.
+    with suppress(UnreachableError):
+        people(connect(f"http://{host}:{server.port}/v2", attempts=1))
+    assert not proxy.requests
+
+
+@pytest.mark.parametrize("no_proxy", ["", "buildkite.invalid", ".invalid", "*"])
+def test_requests_elsewhere_pass_the_proxy_unless_told_otherwise(
+    no_proxy: str, raw_serve: RawServe, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = raw_serve(http(502))
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.removesuffix("/v2"))
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    with pytest.raises(UnreachableError):
+        people(connect("https://buildkite.invalid/v2", attempts=1))
+    asked = [head.split(b"\r\n")[0] for head in proxy.requests]
+    assert asked == ([] if no_proxy else [b"CONNECT buildkite.invalid:443 HTTP/1.1"])
+    assert TOKEN.encode() not in b"".join(proxy.requests)
+
+
+def test_certificates_that_cannot_be_read_are_told(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    with pytest.raises(CertificatesError, match=r"SSL_CERT_FILE .*: No such file"):
+        connect("https://api.example.com/v2")
 
 
 @pytest.mark.parametrize(
