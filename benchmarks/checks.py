@@ -9,6 +9,7 @@ from benchmarks.derived import JOBS_PER_BUILD, fill
 from buildkite_assets.checks.caught_up import caught_up_checks
 from buildkite_assets.checks.check import Evidence
 from buildkite_assets.checks.recency import SYNCED_LATELY
+from buildkite_assets.checks.rules_fit import rules_fit_checks
 from buildkite_assets.checks.stored import sql_checks, unique_keys
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -43,6 +44,7 @@ def main(builds: int = BUILDS) -> None:
             connection.execute("SET threads = 2")
             evidence = Evidence(session, connection, datetime.now(UTC))
             hourly = [*sql_checks(is_hourly=True), SYNCED_LATELY, *caught_up_checks()]
+            hourly += rules_fit_checks()
             for check in [*unique_keys(), *sql_checks(is_hourly=False), *hourly]:
                 begin = time.process_time()
                 check.result(evidence)

@@ -14,7 +14,7 @@ import stamina.instrumentation
 from rich.console import Console
 
 from buildkite_assets.buildkite.client import Client
-from buildkite_assets.buildkite.connection import check_connection, to_json
+from buildkite_assets.buildkite.connection import check_connection
 from buildkite_assets.buildkite.errors import BuildkiteError, TransientError
 from buildkite_assets.buildkite.failures import CONCERNS_ALL
 from buildkite_assets.demo import (
@@ -46,12 +46,15 @@ from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.terminal import (
     automation_table,
+    check_report,
     connection_table,
     landed_table,
     one_line_errors,
     progress_line,
+    rules_table,
     say,
 )
+from buildkite_assets.warehouse.rule_fits import published_rule_fits
 from buildkite_assets.warning_lines import print_warnings
 
 _HOME = Path(".dagster")
@@ -134,16 +137,23 @@ def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 def check(*, as_json: bool) -> None:
-    """Say whether the token can do what a sync needs; exits 0 if so, else 1."""
+    """Say whether the token can do what a sync needs; exits 0 if so, else 1.
+
+    It also lists the rules of the rules file that fit nothing known. These do not change the exit
+    code.
+    """
     with one_line_errors():
         settings = Settings.from_environment()
         # The doctor tells of trouble at once; a sync would try again.
         with Client(settings.api_url, settings.token, attempts=1, timeout_seconds=20) as client:
             connection = check_connection(client, settings.organizations)
+        fits = published_rule_fits(settings.warehouse, settings.rules, settings.organizations)
     if as_json:
-        say(to_json(connection))
+        say(check_report(connection, fits))
     else:
         Console().print(connection_table(connection))
+        if fits:
+            Console().print(rules_table(fits))
     sys.exit(0 if connection.ok else 1)
 
 

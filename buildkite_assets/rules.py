@@ -41,6 +41,11 @@ dormant_days = 90                 # access that was not used for as long is a fi
 
 [freshness_hours]                 # older than this is stale, by group of assets
 builds = 26                       # and likewise the others
+
+In patterns `*` stands for any text, `?` for one ASCII character, `[ab]` for one of these. To mean
+such a character itself, put it into brackets: `[[]prod] ship` fits the step `[prod] ship`. Patterns
+are case-sensitive and fit the whole name. Prices name queues, clusters and tags; they have no
+patterns.
 """
 
 import re
@@ -56,6 +61,9 @@ _TIME_OF_DAY = r"^([01]\d|2[0-3]):[0-5]\d$"
 _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 _RULE_PLACE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`")
 _UNKNOWN_KEY = re.compile(r"unknown field `(?P<key>[^`]*)`")
+
+ANYTHING = "*"
+"""The pattern that fits everything."""
 
 Source = Literal["webhook", "api", "ui", "trigger_job", "schedule"]
 Weekday = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
@@ -109,16 +117,16 @@ class Deployment(_Rule, frozen=True):
     environment: Text
     pipeline: Text
     application: Text | None = None
-    step: Text = "*"
-    branch: Text = "*"
+    step: Text = ANYTHING
+    branch: Text = ANYTHING
 
 
 class Infrastructure(_Rule, frozen=True):
     """Which exit statuses say that the machine failed, not the code."""
 
     exit_statuses: Annotated[tuple[ExitStatus, ...], msgspec.Meta(min_length=1)]
-    queue: Text = "*"
-    step: Text = "*"
+    queue: Text = ANYTHING
+    step: Text = ANYTHING
 
 
 class Verdicts(_Rule, frozen=True):
@@ -196,6 +204,11 @@ class Rules(_Rule, frozen=True):
             "most_administrators": self.access.most_administrators,
             "dormant_days": self.access.dormant_days,
         }
+
+
+def as_plain_pattern(text: str) -> str:
+    """Return the pattern that fits this text and no other."""
+    return re.sub(r"([\[*?\\])", r"[\1]", text)
 
 
 def read_rules(path: Path) -> Rules:

@@ -1,11 +1,12 @@
 """What the command line shows: progress while it works, tables when it is done."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -20,6 +21,7 @@ from buildkite_assets.plain_text import one_line
 from buildkite_assets.progress import Progress
 from buildkite_assets.runs import BlockedError
 from buildkite_assets.warehouse import connect
+from buildkite_assets.warehouse.rule_fits import RuleFit, Status
 
 _WHAT_LANDED = """
 SELECT 'organizations' AS "table", count(*) AS "rows", min(created_at), max(created_at)
@@ -108,6 +110,25 @@ def connection_table(connection: Connection) -> Table:
     for window in connection.rate_limits:
         table.add_row("allowance", f"{window.remaining:.0f} of {window.limit:.0f} a minute left")
     return table
+
+
+def rules_table(fits: Sequence[RuleFit]) -> Table:
+    """The rules that fit nothing known or could not be evaluated, and how many do fit."""
+    table = Table(show_header=False, title="Rules")
+    table.add_column(style="bold")
+    table.add_column()
+    fitting = sum(fit.status is Status.FITS for fit in fits)
+    table.add_row("fit", f"{fitting} of {len(fits)}")
+    for fit in fits:
+        if fit.status is not Status.FITS:
+            table.add_row(fit.status.replace("_", " "), _plain(f"{fit.rule}: {fit.message}"))
+    return table
+
+
+def check_report(connection: Connection, fits: Sequence[RuleFit]) -> str:
+    """What `check` says, as one JSON object."""
+    report = msgspec.to_builtins(connection) | {"rules": msgspec.to_builtins(fits)}
+    return msgspec.json.encode(report).decode()
 
 
 def automation_table() -> Table:

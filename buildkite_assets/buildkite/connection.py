@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import msgspec
-
 from buildkite_assets.buildkite.access import administers
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.decoding import decode_one
@@ -99,11 +97,6 @@ def check_connection(client: Client, wanted: Sequence[str]) -> Connection:
         organizations=organizations,
         rate_limits=client.pacer.windows,
     )
-
-
-def to_json(connection: Connection) -> str:
-    """The report as one JSON object."""
-    return msgspec.json.encode(connection).decode()
 
 
 def _access(client: Client, organization: Organization, email: str | None) -> OrganizationAccess:

@@ -3,7 +3,8 @@
 Three sets, by what makes them run:
 
 - `CHECKS` run whenever their asset is materialized, and can stop what is downstream of it;
-- `HOURLY_CHECKS` tell what the passing of time breaks, so that no materialization runs them;
+- `HOURLY_CHECKS` tell what the passing of time or the rules file breaks, so that no
+  materialization runs them;
 - `NIGHTLY_CHECKS` ask Buildkite, and cost requests.
 
 The first two look at the published file alone and cost no request. The jobs of this project keep
@@ -22,6 +23,7 @@ from buildkite_assets.checks.check import Check, Evidence, asset_checks
 from buildkite_assets.checks.connection import ALLOWANCE_IS_LEFT, TOKEN_LASTS
 from buildkite_assets.checks.recency import SYNCED_LATELY
 from buildkite_assets.checks.retention import UNSETTLED_DAYS_ARE_KEPT
+from buildkite_assets.checks.rules_fit import rules_fit_checks
 from buildkite_assets.checks.sampled_day import SAMPLED_DAY_AGREES
 from buildkite_assets.checks.schema_drift import NO_UNKNOWN_FIELD
 from buildkite_assets.checks.stored import sql_checks, stored_evidence, unique_keys
@@ -61,11 +63,11 @@ CHECKS = tuple(_by_op([*unique_keys(), *sql_checks(is_hourly=False)]))
 HOURLY_CHECKS = (
     asset_checks(
         "hourly_checks",
-        [SYNCED_LATELY, *sql_checks(is_hourly=True), *caught_up_checks()],
+        [SYNCED_LATELY, *sql_checks(is_hourly=True), *caught_up_checks(), *rules_fit_checks()],
         stored_evidence,
     ),
 )
-"""Checks of what the passing of time breaks."""
+"""Checks of what the passing of time, or a change of the rules file, breaks."""
 
 NIGHTLY_CHECKS = (
     asset_checks(

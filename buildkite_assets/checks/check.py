@@ -23,6 +23,7 @@ from buildkite_assets.session import Session
 from buildkite_assets.tables import Table
 from buildkite_assets.warehouse import Connection
 from buildkite_assets.warehouse.lag import Lag, lags
+from buildkite_assets.warehouse.rule_fits import RuleFit, rule_fits
 
 ERROR = dg.AssetCheckSeverity.ERROR
 WARN = dg.AssetCheckSeverity.WARN
@@ -88,6 +89,12 @@ class Evidence:
     def lags(self) -> list[Lag]:
         """The derived tables that lag: found once, and told by a check of each of them."""
         return lags(self.connection, derived_tables(), self.session.parameters)
+
+    @cached_property
+    def rule_fits(self) -> list[RuleFit]:
+        """Which rules fit something: found once, and told by a check of each of their tables."""
+        settings = self.session.settings
+        return rule_fits(self.connection, settings.rules, settings.organizations)
 
 
 E = TypeVar("E", bound=Evidence)

@@ -12,9 +12,9 @@ from buildkite_assets.buildkite.connection import (
     Connection,
     OrganizationAccess,
     check_connection,
-    to_json,
 )
 from buildkite_assets.sandbox import Sandbox, SandboxServer, Token, serve
+from buildkite_assets.terminal import check_report
 
 from .conftest import TOKEN, Connect, RawServe, http, unlimited
 
@@ -216,7 +216,7 @@ def test_an_allowance_that_others_used_up_is_told(
 
 def test_the_report_is_one_json_object(check: Check, sandbox: Sandbox) -> None:
     sandbox.limits.user_limit = 5000
-    report: Json = json.loads(to_json(check()))
+    report: Json = json.loads(check_report(check(), ()))
     assert report["ok"] is True
     assert report["code"] is None
     assert report["missing_scopes"] == []
@@ -234,6 +234,7 @@ def test_the_report_is_one_json_object(check: Check, sandbox: Sandbox) -> None:
         "missing_scopes",
         "organizations",
         "rate_limits",
+        "rules",
     }
 
 
@@ -241,6 +242,6 @@ def test_the_report_of_a_failure_has_the_same_keys(
     check: Check, raw_serve: RawServe, connect: Connect
 ) -> None:
     server = raw_serve(http(401, {"message": f"{TOKEN} is unknown"}))
-    text = to_json(check_connection(connect(server.url, attempts=1), ()))
+    text = check_report(check_connection(connect(server.url, attempts=1), ()), ())
     assert TOKEN not in text
-    assert set(json.loads(text)) == set(json.loads(to_json(check())))
+    assert set(json.loads(text)) == set(json.loads(check_report(check(), ())))

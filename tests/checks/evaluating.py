@@ -8,6 +8,7 @@ import dagster as dg
 from buildkite_assets.checks.caught_up import caught_up_checks
 from buildkite_assets.checks.check import Check, Evidence
 from buildkite_assets.checks.recency import SYNCED_LATELY
+from buildkite_assets.checks.rules_fit import rules_fit_checks
 from buildkite_assets.checks.stored import sql_checks, unique_keys
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
@@ -19,6 +20,7 @@ STORED_CHECKS: list[Check[Evidence]] = [
     *sql_checks(is_hourly=True),
     SYNCED_LATELY,
     *caught_up_checks(),
+    *rules_fit_checks(),
 ]
 
 
