@@ -1,6 +1,7 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 
 PYTHON ?= python3
+UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.venv/bin/uv)
 READY := .venv/.ready
 RUN := .venv/bin
@@ -10,7 +11,7 @@ NOTEBOOKS_run := notebooks/ci_health.py notebooks/access_review.py
 NOTEBOOKS_edit := notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev notebook test bench soak lint format docs clean
+.PHONY: help demo dev notebook test bench soak lint audit format docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,8 +22,10 @@ demo: $(READY) ## Sync an invented organization, without a token
 dev: $(READY) ## Open the Dagster UI; without BUILDKITE_API_TOKEN on the demo's data
 	@$(RUN)/buildkite-assets dev
 
+# marimo serves apps without a token, or with one that follows from their code: hence one of ours.
 notebook: $(READY) ## Open the notebooks as apps; with MODE=edit, to change them
-	@MARIMO_SKIP_UPDATE_CHECK=1 $(RUN)/marimo $(MODE) $(NOTEBOOKS_$(MODE))
+	@$(RUN)/python -c 'import secrets; print(secrets.token_urlsafe())' \
+		| MARIMO_SKIP_UPDATE_CHECK=1 $(RUN)/marimo $(MODE) $(NOTEBOOKS_$(MODE)) --token-password-file -
 
 test: $(READY) ## Run the tests
 	@$(RUN)/pytest
@@ -38,6 +41,12 @@ lint: $(READY) ## Check style, types and the lock file
 	@$(RUN)/ruff check
 	@$(RUN)/ruff format --check
 	@$(RUN)/mypy
+
+audit: $(READY) ## Check the code for insecure patterns, and the locked packages at osv.dev
+	@$(RUN)/ruff check --select S
+	@$(UV) audit --locked --preview-features audit-command || { code=$$?; test $$code = 1 || echo \
+		"Nothing was looked up: https://api.osv.dev is out of reach, or uv older than $(UV_VERSION)." >&2; \
+		exit $$code; }
 
 format: $(READY) ## Format the code
 	@$(RUN)/ruff check --fix
@@ -55,7 +64,7 @@ clean: ## Remove everything that the other targets made, the demo's data include
 # Without uv on the machine, it is installed into the project's own .venv; `--inexact` keeps it.
 $(READY): pyproject.toml uv.lock
 	@test -x $(UV) || (echo "Installing uv into .venv …" \
-		&& $(PYTHON) -m venv .venv && .venv/bin/python -m pip install --quiet 'uv>=0.9,<1')
+		&& $(PYTHON) -m venv .venv && .venv/bin/python -m pip install --quiet 'uv==$(UV_VERSION)')
 	@echo "Installing the packages of uv.lock …"
 	@$(UV) sync --locked --inexact --quiet
 	@touch $@
