@@ -14,8 +14,8 @@ class WarningLines(logging.Handler):
         told = vars(record).get("dagster_meta", {})
         if not told.get("dagster_event"):
             message = one_line(told.get("orig_message", record.getMessage()))
-            # Not `click.echo`, which writes past the progress line that has the terminal.
-            print(f"Warning: {message}", file=sys.stderr, flush=True)
+            # `click.echo` writes past the progress line, and into it.
+            sys.stderr.write(f"Warning: {message}\n")
 
 
 _HANDLER = WarningLines()
