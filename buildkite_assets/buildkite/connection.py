@@ -8,6 +8,7 @@ from buildkite_assets.buildkite.access import administers
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.decoding import decode_one
 from buildkite_assets.buildkite.errors import BuildkiteError, InvalidPermissionsError
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.buildkite.listings import api_path, every_item
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.buildkite.rate_limit import Window
@@ -74,10 +75,16 @@ def check_connection(client: Client, wanted: Sequence[str]) -> Connection:
         if any(scope in missing for scope in _REQUIRED):
             code = InvalidPermissionsError.code
         else:
-            visible, _ = visible_organizations(client, wanted)
+            failures = Failures()
+            visible, _ = visible_organizations(client, wanted, failures)
             email = token.user.email if token.user else None
-            organizations = [_access(client, organization, email) for organization in visible]
-            if not any(organization.pipelines for organization in organizations):
+            for organization in visible:
+                with failures.of(organization.slug, "pipelines"):
+                    organizations.append(_access(client, organization, email))
+            if failures.found:
+                code = failures.found[0].error.code
+                message = " ".join(str(failure) for failure in failures.found)
+            elif not any(organization.pipelines for organization in organizations):
                 slugs = ", ".join(organization.slug for organization in organizations)
                 code = "no_resources"
                 message = (

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
 
 from buildkite_assets.buildkite.connection import (
     Connection,
@@ -135,6 +136,19 @@ def test_what_an_allow_list_says_is_repeated(raw_serve: RawServe, connect: Conne
     connection = check_connection(connect(raw_serve(http(403, refusal)).url, attempts=1), ())
     assert connection.code == "invalid_permissions"
     assert "Your IP address is not allowed" in connection.message
+
+
+def test_an_organization_that_refuses_is_named_beside_those_that_answer(connect: Connect) -> None:
+    sandbox = unlimited(Sandbox.company(days=1, builds_per_day=1))
+    sandbox.faults = lambda request: (
+        JSONResponse({"message": "Forbidden"}, 403) if "/umbrella/" in request.url.path else None
+    )
+    with serve(sandbox) as server:
+        client = connect(server.url, sandbox.tokens.administrator.value, attempts=1)
+        connection = check_connection(client, ("acme", "umbrella"))
+    assert (connection.ok, connection.code) == (False, "invalid_permissions")
+    assert connection.message.startswith("umbrella: pipelines not read: invalid_permissions: ")
+    assert [organization.slug for organization in connection.organizations] == ["acme"]
 
 
 # no_resources
