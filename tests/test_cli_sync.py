@@ -70,6 +70,19 @@ def test_sync_reads_the_days_asked_for_and_known_days_only_when_told(
         ]
 
 
+def test_builds_are_read_before_access(server: SandboxServer, tmp_path: Path, home: Path) -> None:
+    today = f"{server.sandbox.clock().date()}"
+    settings = environment(server, tmp_path / "w.duckdb", BUILDKITE_START_DATE=today)
+    server.sandbox.requests.clear()
+    done = command_here("sync", settings=settings, cwd=tmp_path, home=home)
+    assert done.exit_code == 0, done.stderr
+    paths = [request.path for request in server.sandbox.requests]
+    first_of_access = next(n for n, path in enumerate(paths) if "/teams" in path)
+    assert not any(path.endswith("/builds") for path in paths[first_of_access:])
+    assert any(path.endswith("/builds") for path in paths[:first_of_access])
+    assert "1 of 1 teams" in done.stdout
+
+
 def test_a_first_sync_of_a_few_days_does_not_make_them_all_there_is(
     server: SandboxServer, tmp_path: Path, home: Path
 ) -> None:
@@ -131,6 +144,9 @@ def test_the_demo_needs_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
             "SELECT count(*), count(DISTINCT created_at::DATE) FROM builds"
         ).fetchall()
     assert builds > 1000
+    # The progress line and the table count the same builds.
+    assert f" {builds:,} builds " in done.stdout.replace("\n", " ")
+    assert done.stdout.count(f"{builds:,}") == 2
     assert days >= 28
     # Invented rows never mix with real ones.
     assert {entry.name for entry in tmp_path.iterdir()} == {"data", ".dagster-demo"}
