@@ -1,10 +1,11 @@
 """What a sync works with: the settings, and the connections that follow from them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from buildkite_assets.buildkite.client import Client
+from buildkite_assets.buildkite.client import Client, utc_now
 from buildkite_assets.progress import Progress
 from buildkite_assets.rows import Privacy
 from buildkite_assets.settings import Settings
@@ -28,11 +29,19 @@ class Patience:
 
 @dataclass(frozen=True)
 class Session:
-    """One run's way to Buildkite and to the warehouse."""
+    """One run's way to Buildkite and to the warehouse.
+
+    Attributes:
+        settings: what the environment says.
+        progress: where to show what was read.
+        patience: how often to try again.
+        clock: this machine's clock, which Buildkite's must agree with.
+    """
 
     settings: Settings
     progress: Progress = field(default_factory=Progress)
     patience: Patience = Patience()
+    clock: Callable[[], datetime] = utc_now
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -48,6 +57,7 @@ class Session:
             rate_share=settings.rate_share,
             attempts=self.patience.attempts,
             watcher=self.progress,
+            clock=self.clock,
         ) as client:
             yield client
 

@@ -66,7 +66,8 @@ class History(RuleBasedStateMachine):
                     "BUILDKITE_WAREHOUSE": str(folder / "buildkite.duckdb"),
                     "BUILDKITE_ORGANIZATIONS": "acme",
                 }
-            )
+            ),
+            clock=self.sandbox.clock,
         )
         self.client = self.stack.enter_context(self.session.client())
 

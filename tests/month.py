@@ -58,7 +58,8 @@ def _sync(published: Path) -> None:
                     "BUILDKITE_WAREHOUSE": str(published),
                     "BUILDKITE_RULES": str(RULES),
                 }
-            )
+            ),
+            clock=clock,
         )
         with dg.DagsterInstance.ephemeral() as instance:
             run_catalog(session, instance)

@@ -49,6 +49,7 @@ class ServedHistory:
         acme: its organization, with the pipeline `web` that `Sandbox.empty` gives it.
         path: the published file.
         rules: the rules that derived tables go by.
+        session: what it syncs with; its clock is the sandbox's.
     """
 
     def __init__(self, server: SandboxServer, clock: StandingClock, folder: Path) -> None:
@@ -59,10 +60,11 @@ class ServedHistory:
         self.path = folder / "buildkite.duckdb"
         self.rules = Rules()
         self._first_day = clock().date()
-        self._session = Session(
+        self.session = Session(
             Settings.from_environment(
                 environment(server, self.path, BUILDKITE_START_DATE=f"{self._first_day}")
-            )
+            ),
+            clock=clock,
         )
 
     def sync(self, *, full: bool = False, with_access: bool = False, **later: float) -> None:
@@ -74,30 +76,30 @@ class ServedHistory:
     def collect(self, *, full: bool = False, with_access: bool = False) -> None:
         """Sync without deriving; `full` reads every day again, right after the feed."""
         with dg.DagsterInstance.ephemeral() as instance:
-            run_catalog(self._session, instance)
+            run_catalog(self.session, instance)
             if with_access:
-                run_access(self._session, instance)
-        with self._session.client() as client:
+                run_access(self.session, instance)
+        with self.session.client() as client:
             days = self._unknown_days()
             self._read_days(client, days, is_after_feed=False)
             # The clock stands, and a day is known from the first feed after its full read on.
             self._read_feed(client, seconds_later=1 if days else 0)
             if full:
                 self._read_days(client, self._days(), is_after_feed=True)
-        self._session.warehouse.publish()
+        self.session.warehouse.publish()
 
     def follow(self, **later: float) -> Feed:
         """Let time pass, if any is given, then read the change feed alone."""
         self.clock.move(**later)
-        with self._session.client() as client:
+        with self.session.client() as client:
             feed = self._read_feed(client)
-        self._session.warehouse.publish()
+        self.session.warehouse.publish()
         return feed
 
     def derive(self) -> None:
         """Recompute the derived tables that lag."""
         tables, parameters = derived_tables(), self.rules.parameters()
-        with self._session.warehouse.transaction() as connection:
+        with self.session.warehouse.transaction() as connection:
             by_day = lagging_days(connection, tables, parameters)
             for table in in_order(tables):
                 if table in by_day:
@@ -106,7 +108,7 @@ class ServedHistory:
             for table in in_order(tables):
                 if table in whole:
                     derive_whole(connection, table, tables, parameters)
-        self._session.warehouse.publish()
+        self.session.warehouse.publish()
 
     def rows(self, query: str, **parameters: object) -> list[Any]:
         """What a query finds in the published file: tuples, or values of its only column."""
@@ -119,21 +121,21 @@ class ServedHistory:
         return [self._first_day + timedelta(days=n) for n in range(days)]
 
     def _unknown_days(self) -> list[date]:
-        with self._session.warehouse.transaction() as connection:
+        with self.session.warehouse.transaction() as connection:
             known = followed_days(connection, self.acme.id)
         return [day for day in self._days() if day not in known]
 
     def _read_feed(self, client: Client, seconds_later: int = 0) -> Feed:
         [organization], listed_at = visible_organizations(client, ["acme"])
         started_at = listed_at + timedelta(seconds=seconds_later)
-        feed = read_changes(client, organization, started_at, self._session, None)
+        feed = read_changes(client, organization, started_at, self.session, None)
         assert feed
         return feed
 
     def _read_days(self, client: Client, days: list[date], *, is_after_feed: bool) -> None:
-        sources = open_sources(client, self._session, Failures())
+        sources = open_sources(client, self.session, Failures())
         for _ in read_days(
-            sources, days, self._session.warehouse, None, is_after_feed=is_after_feed
+            sources, days, self.session.warehouse, None, is_after_feed=is_after_feed
         ):
             pass
 

@@ -108,7 +108,7 @@ def read(server: SandboxServer, path: Path, days: list[date], page_size: PageSiz
     warehouse = Warehouse(path)
     token = server.sandbox.tokens.administrator.value
     session = Session(Settings.from_environment(environment(server, path)))
-    with Client(server.url, token, rate_share=1) as client:
+    with Client(server.url, token, rate_share=1, clock=server.sandbox.clock) as client:
         [organization], _ = visible_organizations(client, ["acme"])
         source = Source(
             client=client,

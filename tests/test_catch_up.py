@@ -55,7 +55,7 @@ def test_what_lags_is_asked_for_until_nothing_does(tmp_path: Path) -> None:
     with serve(sandbox) as server, dg.DagsterInstance.ephemeral() as instance:
         start = {"BUILDKITE_START_DATE": days[0].isoformat()}
         settings = environment(server, tmp_path / "w.duckdb") | start
-        session = Session(Settings.from_environment(settings))
+        session = Session(Settings.from_environment(settings), clock=clock)
         assert "Nothing is published yet" in tick(session, instance)[1]
 
         run_catalog(session, instance)

@@ -95,7 +95,7 @@ def served_session(sandbox: Sandbox, folder: Path) -> Iterator[tuple[Session, Cl
     """A session on the sandbox's organization, with its connection."""
     with serve(sandbox) as server:
         variables = environment(server, folder / "buildkite.duckdb")
-        session = Session(Settings.from_environment(variables))
+        session = Session(Settings.from_environment(variables), clock=sandbox.clock)
         with session.client() as client:
             yield session, client
 

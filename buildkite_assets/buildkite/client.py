@@ -3,6 +3,7 @@
 The token travels in the `Authorization` header alone, and only to the configured scheme and host.
 It is cut out of everything that an error repeats. Requests to this machine never pass a proxy. A
 response is bounded in time and in size, so that no server can hold a sync up or fill its memory.
+Its date orders what is stored, so a date that is far from this machine's clock is refused.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +35,7 @@ from buildkite_assets.buildkite.errors import (
     UnexpectedResponseError,
     UnreachableError,
     UntrustedLinkError,
+    WrongClockError,
     refusal,
 )
 from buildkite_assets.buildkite.rate_limit import WINDOW_SECONDS, Pacer, believable_reset
@@ -44,6 +46,11 @@ T = TypeVar("T")
 Query = Mapping[str, str | int | Sequence[str]]
 
 _logger = logging.getLogger(__name__)
+CLOCK_TOLERANCE = timedelta(minutes=30)
+"""How far a response's date and this machine's clock are at most apart.
+
+A slow response takes ten minutes, and clocks drift by minutes; a wrong time zone is further off.
+"""
 
 _LONGEST_MESSAGE = 300
 _LARGEST_BODY = 256_000_000  # pages of builds aim at 8 MB, and the largest known build has 1 MB
@@ -52,6 +59,11 @@ _NOT_BUILDKITE = (
     "Something else than Buildkite may have answered, such as a proxy's sign-in page: check "
     "BUILDKITE_API_URL, HTTPS_PROXY and NO_PROXY."
 )
+
+
+def utc_now() -> datetime:
+    """This machine's clock."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,7 @@ class Client:
         patience_seconds: how long a request is tried at most, waits for an allowance included.
         timeout_seconds: how long the server may be silent.
         watcher: is told of every response and every wait.
+        clock: the clock that a response's date must agree with, within `CLOCK_TOLERANCE`.
     """
 
     def __init__(  # noqa: PLR0913 - one request has that many limits, each with a default
@@ -96,11 +109,13 @@ class Client:
         patience_seconds: float = 600.0,
         timeout_seconds: float = 60.0,
         watcher: Watcher | None = None,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._token = token
         self._base = httpx.URL(base_url.rstrip("/") + "/")
         self._attempts = attempts
         self._patience_seconds = patience_seconds
+        self._clock = clock
         self._http = self._connected(timeout_seconds)
         self.pacer = Pacer(rate_share, _pace_file(base_url, token))
         self.watcher = watcher or Nobody()
@@ -181,7 +196,7 @@ class Client:
         body = self._decoded(response, content, decode, request)
         return Response(
             body=body,
-            at=_date(response.headers),
+            at=self._date(response.headers, request),
             size_bytes=len(content),
             next_url=response.links.get("next", {}).get("url"),
             scopes=_words(response.headers.get("X-OAuth-Scopes", "")),
@@ -315,6 +330,33 @@ class Client:
                 "stays, please report it."
             ) from None
 
+    def _date(self, headers: httpx.Headers, request: str) -> datetime:
+        """Return the server's clock when it answered.
+
+        Raises:
+            UnexpectedResponseError: the server does not say.
+            WrongClockError: it is far from this machine's clock.
+        """
+        text = headers.get("Date", "")
+        try:
+            date = parsedate_to_datetime(text)
+            # A date without a zone is in GMT too, and not in the zone of this machine.
+            at = date.replace(tzinfo=date.tzinfo or UTC).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise UnexpectedResponseError(
+                f"{request} answered without a date that can be read: {self._clean(text)!r}. "
+                f"{_NOT_BUILDKITE}"
+            ) from None
+        now = self._clock()
+        if abs(at - now) > CLOCK_TOLERANCE:
+            raise WrongClockError(
+                f"{request} answered with the date {at:%Y-%m-%d %H:%M:%S} UTC, but this machine's "
+                f"clock says {now:%Y-%m-%d %H:%M:%S} UTC. One of the two is wrong, and nothing of "
+                "the answer was stored. Check this machine's clock first, then a proxy that may "
+                "have set the date."
+            )
+        return at
+
     def _refusal(self, response: httpx.Response, content: bytes, request: str) -> BuildkiteError:
         body = _error_body(content)
         message = self._clean(body.message or response.reason_phrase)[:_LONGEST_MESSAGE]
@@ -358,13 +400,6 @@ def _reset_seconds(headers: httpx.Headers, body: _ErrorBody) -> float:
     said = (headers.get(matching), body.reset, headers.get("Retry-After"))
     told = (believable_reset(text) for text in said)
     return next((seconds for seconds in told if seconds is not None), WINDOW_SECONDS)
-
-
-def _date(headers: httpx.Headers) -> datetime:
-    try:
-        return parsedate_to_datetime(headers["Date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return datetime.now(UTC).replace(microsecond=0)
 
 
 def _words(text: str) -> frozenset[str]:

@@ -11,6 +11,7 @@
     ├── UntrustedLinkError         a `next` link led to another scheme or host
     ├── UnexpectedResponseError    the answer is not one of Buildkite's REST API
     │   └── BodyTooLargeError      the body is larger than any that is read
+    ├── WrongClockError            the answer's date is far from this machine's clock
     ├── ProxyError                 a proxy setting cannot be used, or the proxy wants a password
     ├── CertificatesError          the environment names certificates that cannot be read
     └── TransientError             worth another try
@@ -85,6 +86,12 @@ class UnexpectedResponseError(BuildkiteError):
 
 class BodyTooLargeError(UnexpectedResponseError):
     """The body is larger than any that is read."""
+
+
+class WrongClockError(BuildkiteError):
+    """The answer's `Date` is far from this machine's clock: one of the two is wrong."""
+
+    code = "wrong_clock"
 
 
 class ProxyError(BuildkiteError):

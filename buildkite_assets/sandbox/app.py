@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -124,6 +125,10 @@ class SandboxApp:
         async def recording_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Date", _http_date(sandbox.clock()))  # faults bring none
+                if date := sandbox.dates and sandbox.dates(request):
+                    headers["Date"] = _http_date(date)
             else:
                 record.bytes_sent += len(message.get("body", b""))
             await send(message)
@@ -239,7 +244,7 @@ class SandboxApp:
     def _add_headers(self, response: Response) -> None:
         self._request_count += 1
         uuid = digest("request", self._request_count)
-        response.headers["Date"] = format_datetime(self._sandbox.clock(), usegmt=True)
+        response.headers["Date"] = _http_date(self._sandbox.clock())
         response.headers["X-Request-Id"] = (
             f"{uuid[:8]}-{uuid[8:12]}-4{uuid[12:15]}-8{uuid[15:18]}-{uuid[18:30]}"
         )
@@ -315,6 +320,10 @@ class SandboxApp:
             if wanted.include_paused:
                 cache.put(build.id, rendered, include_retried=include_retried)
         return msgspec.Raw(rendered)
+
+
+def _http_date(instant: datetime) -> str:
+    return format_datetime(instant, usegmt=True)
 
 
 def _json(status: int, body: object) -> Response:

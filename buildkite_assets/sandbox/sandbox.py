@@ -31,8 +31,9 @@ class Sandbox:
 
     Attributes that a test may set at any time: `depth_limit` (builds; None for none),
     `latency_seconds` before each answer, `faults` (asked with each request first; may return an
-    ASGI application that answers instead), `before_page` (called with each request for a list of
-    builds before anything of it is looked up).
+    ASGI application that answers instead), `dates` (asked with each request; may return another
+    date than the clock's for the answer's `Date` header), `before_page` (called with each request
+    for a list of builds before anything of it is looked up).
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Sandbox:
         self.depth_limit: int | None = _DEPTH_LIMIT
         self.latency_seconds = 0.0
         self.faults: Callable[[Request], ASGIApp | None] | None = None
+        self.dates: Callable[[Request], datetime | None] | None = None
         self.before_page: Callable[[Request], None] | None = None
         self._scenario: Scenario | None = None
 

@@ -51,7 +51,7 @@ class Lab:
 
     def session(self, token: Token | None = None) -> Session:
         """Return a session with this token, the administrator's by default."""
-        return Session(Settings.from_environment(self.variables(token)))
+        return Session(Settings.from_environment(self.variables(token)), clock=self.clock)
 
     def variables(self, token: Token | None = None) -> dict[str, str]:
         """Return the environment variables of such a session."""

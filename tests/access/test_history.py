@@ -101,7 +101,7 @@ def live(
     at = world.clock()
     token = getattr(world.sandbox.tokens, step.token)
     moments = []
-    with Client(world.url, token.value) as client:
+    with Client(world.url, token.value, clock=world.clock) as client:
         for life in lives:
             organization = life.organization
             _merge_pipelines(client, organization, connection)

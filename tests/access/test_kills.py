@@ -1,6 +1,7 @@
 """An access sync whose process is killed."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from buildkite_assets.sandbox import Organization
 from buildkite_assets.sandbox.requests import RequestLog
@@ -36,12 +37,14 @@ def states(lab: Lab) -> dict[str, list[Row]]:
 def test_a_sync_that_is_killed_while_it_lists_teams_changes_nothing(
     lab: Lab, acme: Organization
 ) -> None:
+    # The process that is killed has this machine's clock.
+    lab.clock.now = datetime.now(UTC) - timedelta(hours=1)
     lab.sync()
     before = states(lab)
     for n in range(TEAMS):
         acme.add_team_member(acme.add_team(f"Team {n}"), acme.members[0].user)
     acme.remove_member(acme.members[1].user)
-    lab.clock.move(hours=1)
+    lab.clock.move(minutes=1)
     lab.sandbox.requests.clear()
     lab.sandbox.latency_seconds = 0.05
     was_killed = kill_one(

@@ -4,12 +4,14 @@ import json
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 import stamina
 
-from buildkite_assets.buildkite.client import Client
+from buildkite_assets.buildkite.client import Client, utc_now
 from buildkite_assets.sandbox import Organization, Sandbox, SandboxServer, serve
 
 TOKEN = "bkua_Secret/0123+456"
@@ -20,6 +22,8 @@ Answer = Callable[[socketserver.StreamRequestHandler, bytes], None]
 
 class RawServer:
     """A loopback server that answers each request in turn; the last answer repeats.
+
+    Bytes without a date are sent with the present one.
 
     Attributes:
         url: the base of its API.
@@ -40,7 +44,7 @@ class RawServer:
                     outer.requests.append(head)
                     answer = answers[min(len(outer.requests), len(answers)) - 1]
                     if isinstance(answer, bytes):
-                        self.wfile.write(answer)
+                        self.wfile.write(dated(answer))
                     else:
                         answer(self, head)
                         return
@@ -79,6 +83,14 @@ def http(status: int, body: object = b"", *headers: str) -> bytes:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(content)}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+def dated(answer: bytes) -> bytes:
+    """The response with the present date, unless it has one."""
+    status_line, end, rest = answer.partition(b"\r\n")
+    now = format_datetime(datetime.now(UTC), usegmt=True).encode()
+    date = b"" if b"\r\nDate:" in answer else b"Date: " + now + end
+    return status_line + end + date + rest
 
 
 RawServe = Callable[..., RawServer]
@@ -128,6 +140,7 @@ def connect() -> Iterator[Connect]:
         attempts: int = 8,
         patience_seconds: float = 600.0,
         timeout_seconds: float = 60.0,
+        clock: Callable[[], datetime] = utc_now,
     ) -> Client:
         client = Client(
             url,
@@ -136,6 +149,7 @@ def connect() -> Iterator[Connect]:
             attempts=attempts,
             patience_seconds=patience_seconds,
             timeout_seconds=timeout_seconds,
+            clock=clock,
         )
         clients.append(client)
         return client

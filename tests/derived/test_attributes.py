@@ -411,7 +411,7 @@ def test_each_build_has_the_attributes_that_the_last_listing_before_it_showed(
     waiting: list[Listing] = []
     with (
         duckdb.connect(config={"threads": 1}) as connection,
-        Client(world.url, world.sandbox.tokens.administrator.value) as client,
+        Client(world.url, world.sandbox.tokens.administrator.value, clock=world.clock) as client,
     ):
         upgrade(connection)
         for event in (*events, ("list", "now", "")):

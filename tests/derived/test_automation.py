@@ -47,7 +47,7 @@ def test_what_follows_a_late_change_and_in_which_order(tmp_path: Path) -> None:
     with serve(sandbox) as server, dg.DagsterInstance.ephemeral() as instance:
         settings = environment(server, tmp_path / "w.duckdb")
         settings["BUILDKITE_START_DATE"] = DAYS[-1].isoformat()
-        session = Session(Settings.from_environment(settings))
+        session = Session(Settings.from_environment(settings), clock=clock)
         follower = Follower(definitions(session), instance)
         run_catalog(session, instance)
         run_builds(session, instance, DAYS[5], DAYS[5], full=False)
@@ -85,7 +85,7 @@ def test_days_with_open_builds_follow_every_feed_and_quiet_days_none(tmp_path: P
     with serve(sandbox) as server, dg.DagsterInstance.ephemeral() as instance:
         settings = environment(server, tmp_path / "w.duckdb")
         settings["BUILDKITE_START_DATE"] = DAYS[-1].isoformat()
-        session = Session(Settings.from_environment(settings))
+        session = Session(Settings.from_environment(settings), clock=clock)
         follower = Follower(definitions(session), instance)
         run_catalog(session, instance)
         run_builds(session, instance, DAYS[5], DAYS[2], full=False)
@@ -118,7 +118,7 @@ def test_a_change_that_comes_while_another_is_followed_is_not_forgotten(tmp_path
     with serve(sandbox) as server, dg.DagsterInstance.ephemeral() as instance:
         settings = environment(server, tmp_path / "w.duckdb")
         settings["BUILDKITE_START_DATE"] = DAYS[-1].isoformat()
-        session = Session(Settings.from_environment(settings))
+        session = Session(Settings.from_environment(settings), clock=clock)
         follower = Follower(definitions(session), instance)
         assert follower.tick() == {}
         run_catalog(session, instance)
@@ -145,7 +145,7 @@ def test_days_wait_while_a_check_that_blocks_fails(tmp_path: Path) -> None:
     with serve(sandbox) as server, dg.DagsterInstance.ephemeral() as instance:
         settings = environment(server, tmp_path / "w.duckdb")
         settings["BUILDKITE_START_DATE"] = TODAY.isoformat()
-        session = Session(Settings.from_environment(settings))
+        session = Session(Settings.from_environment(settings), clock=clock)
         follower = Follower(definitions(session), instance)
         assert follower.tick() == {}
         run_catalog(session, instance)

@@ -196,7 +196,7 @@ def test_two_organizations_with_the_same_clusters_and_queues_stay_apart(tmp_path
     path = tmp_path / "w.duckdb"
     with serve(sandbox) as server, dg.DagsterInstance.ephemeral() as instance:
         variables = environment(server, path, BUILDKITE_ORGANIZATIONS="acme,other")
-        session = Session(Settings.from_environment(variables))
+        session = Session(Settings.from_environment(variables), clock=clock)
         run_catalog(session, instance)
         run_builds(session, instance, day, day, full=False)
         run_derived(session, instance)
