@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from buildkite_assets.buildkite.client import CLOCK_TOLERANCE
 from buildkite_assets.checks.check import WARN, Check, Evidence, Finding, NotEvaluatedError
 from buildkite_assets.tables import BUILDS
 from buildkite_assets.warehouse.coverage import span
@@ -50,8 +51,11 @@ def _synced_lately(evidence: Evidence) -> Finding:
     description = f"The last sync ended {_hours(sync_age)} hours ago."
     if never_synced:
         description += f" No day of builds was ever read of {', '.join(never_synced)}."
+    is_in_future = max(syncs).replace(tzinfo=UTC) > evidence.now + CLOCK_TOLERANCE
+    if is_in_future:
+        description = "The last sync is dated in the future: a clock was wrong then, or is now."
     return Finding(
-        passed=sync_age <= LONGEST_SYNC_AGE and not never_synced,
+        passed=sync_age <= LONGEST_SYNC_AGE and not never_synced and not is_in_future,
         description=description,
         metadata=metadata,
     )

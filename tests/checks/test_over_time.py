@@ -63,6 +63,15 @@ def test_a_feed_is_a_sync_and_an_old_day_read_again_is_none(history: History) ->
     assert not evaluate(history, "synced_lately", now=hours(41)).passed
 
 
+def test_a_sync_in_the_future_is_not_a_late_one_but_a_wrong_clock(history: History) -> None:
+    read_days(history, DAY, DAY, early=True)
+    feed(history, hours(2))
+    assert evaluate(history, "synced_lately", now=hours(1.6)).passed
+    result = evaluate(history, "synced_lately", now=hours(1))
+    assert not result.passed
+    assert "a clock was wrong" in (result.description or "")
+
+
 def test_each_organization_has_to_be_synced(history: History) -> None:
     other = UUID(int=2)
     history.connection.execute(
