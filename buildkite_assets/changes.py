@@ -30,6 +30,7 @@ from buildkite_assets.warehouse.feed import (
     merge_feed,
     open_builds,
 )
+from buildkite_assets.warehouse.future import correct_future
 from buildkite_assets.warehouse.merge import known_pipeline_ids, merge_records
 from buildkite_assets.warehouse.staging import Staging
 
@@ -153,6 +154,7 @@ def read_changes(
     """
     warehouse, privacy = session.warehouse, session.privacy
     with warehouse.transaction() as connection:
+        correct_future(connection, started_at, session.latest_instant)
         start = feed_start(connection, organization.id)
         unfinished = open_builds(connection, organization.id)
         known_pipelines = known_pipeline_ids(connection, organization.id)

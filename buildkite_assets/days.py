@@ -28,6 +28,7 @@ from buildkite_assets.session import Session
 from buildkite_assets.tables import PIPELINES
 from buildkite_assets.warehouse import Connection, Warehouse, atomic
 from buildkite_assets.warehouse.feed import log_late_changes, reopen_read_point
+from buildkite_assets.warehouse.future import correct_future
 from buildkite_assets.warehouse.ledger import DayRead, record_day
 from buildkite_assets.warehouse.merge import (
     BuildWindow,
@@ -92,9 +93,11 @@ def open_sources(client: Client, session: Session, failures: Failures) -> list[S
     Raises:
         BuildkiteError: none can be read; see `buildkite.errors`.
     """
-    visible, _ = visible_organizations(client, session.settings.organizations, failures)
+    wanted = session.settings.organizations
+    visible, listed_at = visible_organizations(client, wanted, failures)
     organizations = [each for each in visible if not failures.concern(each.slug)]
     with session.warehouse.transaction() as connection:
+        correct_future(connection, listed_at, session.latest_instant)
         known = {
             organization.id: present_ids(connection, PIPELINES, organization.id).get("", ())
             for organization in organizations

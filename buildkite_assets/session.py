@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from buildkite_assets.buildkite.client import Client, utc_now
+from buildkite_assets.buildkite.client import CLOCK_TOLERANCE, Client, utc_now
 from buildkite_assets.progress import Progress
 from buildkite_assets.rows import Privacy
 from buildkite_assets.settings import Settings
@@ -60,6 +60,11 @@ class Session:
             clock=self.clock,
         ) as client:
             yield client
+
+    @property
+    def latest_instant(self) -> datetime:
+        """The latest instant that Buildkite's clock may show now."""
+        return self.clock() + CLOCK_TOLERANCE
 
     @property
     def warehouse(self) -> Warehouse:

@@ -517,7 +517,8 @@ SYNC_DAYS = Table(
         Column(
             "is_to_read_again",
             "BOOLEAN",
-            "Whether an upgrade added columns that this read did not fill.",
+            "Whether an upgrade added columns that this read did not fill, or a wrong clock dated "
+            "its rows in the future.",
         ),
     ),
 )

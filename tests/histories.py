@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from buildkite_assets.sandbox import Organization, Sandbox, serve
 from buildkite_assets.sandbox.model import OPEN_BUILD_STATES, Build, Step
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
+from buildkite_assets.warehouse.future import NOTED_INSTANTS
 from buildkite_assets.warehouse.ledger import followed_days
 
 START = datetime(2026, 11, 2, 22, 30, tzinfo=UTC)
@@ -76,6 +78,7 @@ class History(RuleBasedStateMachine):
         try:
             self.sandbox.faults = None
             self.sandbox.before_page = None
+            self.sandbox.dates = None
             self.now += timedelta(minutes=1)
             self.read_days(full=False)
             self.feed()
@@ -85,6 +88,7 @@ class History(RuleBasedStateMachine):
             self.assert_existing_builds_are_true()
             self.assert_deleted_builds_are_marked()
             self.assert_nothing_was_late()
+            self.assert_nothing_is_dated_in_the_future()
         finally:
             self.stack.close()
 
@@ -191,6 +195,26 @@ class History(RuleBasedStateMachine):
 
         self.sandbox.before_page = happen
 
+    @rule(years=st.sampled_from([-56, -1, 1, 11]), nth=st.integers(1, 12))
+    def an_answer_of_the_next_sync_has_a_wrong_date(self, years: int, nth: int) -> None:
+        requests = count(1)
+
+        def wrong_date(_: Request) -> datetime | None:
+            return self.now.replace(year=self.now.year + years) if next(requests) == nth else None
+
+        self.sandbox.dates = wrong_date
+
+    @rule(minutes=MINUTES)
+    def an_older_version_believed_dates_eleven_years_ahead(self, minutes: int) -> None:
+        since = (self.now - timedelta(minutes=minutes)).replace(tzinfo=None)
+        with self.session.warehouse.transaction() as connection:
+            for table, column in NOTED_INSTANTS:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = {column} + INTERVAL 11 YEAR "  # noqa: S608
+                    f"WHERE {column} >= ?",
+                    [since],
+                )
+
     @rule(full=st.sampled_from([False, False, False, True]))
     def sync(self, *, full: bool) -> None:
         """A sync may fail; what it must not do is lose, double or freeze anything."""
@@ -219,13 +243,13 @@ class History(RuleBasedStateMachine):
 
     def read_days(self, *, full: bool) -> None:
         """Read days as a sync does: those unknown, or all of them right after a feed."""
+        sources = open_sources(self.client, self.session, Failures())
         days = [
             START.date() + timedelta(days=n)
             for n in range((self.now.date() - START.date()).days + 1)
         ]
         if not full:
             days = [day for day in days if day not in self.followed_days()]
-        sources = open_sources(self.client, self.session, Failures())
         for _ in read_days(sources, days, self.session.warehouse, None, is_after_feed=full):
             pass
 
@@ -262,6 +286,11 @@ class History(RuleBasedStateMachine):
 
     def assert_nothing_was_late(self) -> None:
         assert self.query("FROM late_changes") == []
+
+    def assert_nothing_is_dated_in_the_future(self) -> None:
+        for table, column in NOTED_INSTANTS:
+            [(latest,)] = self.query(f"SELECT max({column}) FROM {table}")  # noqa: S608
+            assert latest is None or latest <= self.now.replace(tzinfo=None)
 
 
 _BUILDS = """

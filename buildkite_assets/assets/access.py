@@ -24,6 +24,7 @@ from buildkite_assets.tables import (
     Table,
 )
 from buildkite_assets.warehouse import Connection
+from buildkite_assets.warehouse.future import correct_future
 from buildkite_assets.warehouse.history import known_ids, merge_access
 from buildkite_assets.warehouse.ledger import ListedOrganization, listed_organizations
 
@@ -76,6 +77,7 @@ def access(
         failures.raise_first()
     listed: set[Table] = set()
     with warehouse.transaction() as connection:
+        correct_future(connection, token.at, session.latest_instant)
         for organization, snapshot in snapshots.items():
             _warn(context, organization.slug, snapshot)
             rows = access_rows(organization.id, snapshot, session.privacy, context.run.run_id)

@@ -32,6 +32,7 @@ from buildkite_assets.tables import (
     QUEUES,
     Table,
 )
+from buildkite_assets.warehouse.future import correct_future
 from buildkite_assets.warehouse.merge import mark_absent_records, merge_records, present_ids
 
 _GROUP = "catalog"
@@ -83,6 +84,7 @@ def catalog(
             client, session.settings.organizations, failures
         )
         with warehouse.transaction() as connection:
+            correct_future(connection, listed_at, session.latest_instant)
             known = {
                 (table, organization.id): present_ids(connection, table, organization.id)
                 for table in wanted

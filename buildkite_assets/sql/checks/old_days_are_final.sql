@@ -23,7 +23,7 @@ unread AS (
         sync_days.organization_id, sync_days.day,
         if(
             sync_days.is_to_read_again,
-            'read by an older version, which lacked columns',
+            'read by an older version, or under a wrong date',
             'read before it ended, and no feed since'
         ) AS fault,
         NULL AS open_builds
