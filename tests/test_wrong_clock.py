@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from buildkite_assets.buildkite.errors import WrongClockError
+from buildkite_assets.buildkite.failures import Failures
 from buildkite_assets.buildkite.organizations import visible_organizations
 from buildkite_assets.changes import read_changes
 from buildkite_assets.days import open_sources, read_days
@@ -50,7 +51,7 @@ def take_snapshot(session: Session) -> None:
 def read_first_day(session: Session) -> None:
     """Read the day of START in full."""
     with session.client() as client:
-        sources = open_sources(client, session)
+        sources = open_sources(client, session, Failures())
         assert list(read_days(sources, [START.date()], session.warehouse, None))
 
 
@@ -316,5 +317,5 @@ def test_what_a_clock_ahead_within_the_tolerance_stored_is_left_alone(
     before = stored(history)
     history.clock.move(minutes=-29)
     with history.session.client() as client:
-        open_sources(client, history.session)
+        open_sources(client, history.session, Failures())
     assert stored(history) == before
