@@ -16,6 +16,7 @@ _USER_INFO = re.compile(r"//[^/]*@")
 _ACCESS_RANKS = {"read_only": 1, "build_and_read": 2, "manage_build_and_read": 3}
 
 Id = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
+Slug = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z", max_length=255)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -261,10 +262,10 @@ class ListedBuild(Body):
 
 
 class Organization(Body):
-    """A company's account at Buildkite."""
+    """A company's account at Buildkite; its slug is part of the address of all that it has."""
 
     id: Id
-    slug: str
+    slug: Slug
     name: str | None = None
     web_url: str | None = None
     created_at: Instant | None = None

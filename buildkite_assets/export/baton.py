@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from buildkite_assets.export.file_names import file_names
 from buildkite_assets.export.spreadsheets import write_rows
 from buildkite_assets.warehouse import connect
 
@@ -66,21 +67,15 @@ def export_baton(warehouse: Path, folder: Path) -> list[Path]:
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
         types = {row["external_id"]: _type(row) for row in rows("FROM resource_types")}
-        for organization in rows(
-            """
-            SELECT organization_id, resource_id, coalesce(slug, resource_id) AS slug
-            FROM resources LEFT JOIN organizations USING (organization_id)
-            WHERE resource_type_id = 'organization' ORDER BY slug
-            """
-        ):
-            organization_id = organization["organization_id"]
+        slugs = {row["resource_id"]: row["slug"] for row in rows(_ORGANIZATIONS)}
+        for organization_id, name in file_names(slugs).items():
             resources = {
                 row["external_id"]: _resource(row) for row in rows(_RESOURCES, organization_id)
             }
             sync = _Sync(types, resources, {})
             for row in rows(_ENTITLEMENTS, organization_id):
                 sync.entitlements[row["external_id"]] = _entitlement(row, sync)
-            out = folder / organization["slug"]
+            out = folder / name
             out.mkdir(parents=True, exist_ok=True)
             _write_json(out / "resources.json", "resources", _resource_outputs(sync))
             _write_json(out / "entitlements.json", "entitlements", _entitlement_outputs(sync))
@@ -91,6 +86,11 @@ def export_baton(warehouse: Path, folder: Path) -> list[Path]:
     return written
 
 
+_ORGANIZATIONS = """
+SELECT resource_id, coalesce(slug, resource_id) AS slug
+FROM resources LEFT JOIN organizations USING (organization_id)
+WHERE resource_type_id = 'organization' ORDER BY slug
+"""
 _RESOURCES = """
 SELECT resources.*, members.email
 FROM resources

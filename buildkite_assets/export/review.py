@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from buildkite_assets.export.file_names import file_names
 from buildkite_assets.export.spreadsheets import write_rows
 from buildkite_assets.warehouse import WarehouseError, connect
 
@@ -19,14 +20,11 @@ FROM access_syncs JOIN organizations USING (organization_id)
 WHERE slug = $organization
 QUALIFY row_number() OVER (ORDER BY started_at DESC) = 1
 """
-# Of two teams with one slug, one is gone, which only an administrator's snapshot tells.
+_ORGANIZATIONS = "SELECT organization_id::VARCHAR, slug FROM organizations"
 _TEAMS = """
-SELECT
-    team_id::VARCHAR,
-    if(count(*) OVER (PARTITION BY slug) = 1, slug, slug || '-' || team_id) AS file
-FROM teams
+SELECT team_id::VARCHAR, slug FROM teams
 WHERE organization_id = $organization_id::UUID
-ORDER BY file
+ORDER BY slug, team_id
 """
 # A member of a team without pipelines has a row too; of a finding either the team, the user or the
 # pipeline may be none.
@@ -106,15 +104,16 @@ def export_review(warehouse: Path, organization: str, folder: Path) -> Path:
             )
         snapshot = dict(zip(names, snapshots[0], strict=True))
         ids = {"organization_id": snapshot["organization_id"]}
-        out = folder / f"{organization}-{snapshot['started_at']:%Y-%m-%dT%H%M%SZ}"
+        name = file_names(dict(rows(_ORGANIZATIONS)[1]))[ids["organization_id"]]
+        out = folder / f"{name}-{snapshot['started_at']:%Y-%m-%dT%H%M%SZ}"
         (out / "teams").mkdir(parents=True, exist_ok=True)
         files = [
             _write(out, "administrators.csv", *rows(_ADMINISTRATORS, **ids)),
             _write(out, "findings.csv", *rows(_FINDINGS, **ids)),
         ]
-        for team_id, file in rows(_TEAMS, **ids)[1]:
+        for team_id, name in file_names(dict(rows(_TEAMS, **ids)[1])).items():
             team = rows(_TEAM, **ids, team_id=team_id)
-            files.append(_write(out, f"teams/{file}.csv", *team))
+            files.append(_write(out, f"teams/{name}.csv", *team))
     manifest = {
         "organization": organization,
         "snapshot": snapshot,

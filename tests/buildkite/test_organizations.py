@@ -1,12 +1,13 @@
 """Which organizations are synced, and which pipeline is behind a slug."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import msgspec
 import pytest
 
 from buildkite_assets.buildkite.client import Client
-from buildkite_assets.buildkite.errors import NoResourcesError
+from buildkite_assets.buildkite.errors import NoResourcesError, UnexpectedResponseError
 from buildkite_assets.buildkite.organizations import PipelineDirectory, visible_organizations
 from buildkite_assets.buildkite.records import Build
 from buildkite_assets.sandbox import Organization, Sandbox, SandboxServer, serve
@@ -40,6 +41,15 @@ def test_an_organization_that_is_not_seen_is_told_with_those_that_are(client: Cl
 def test_a_token_without_organizations_is_told(raw_serve: RawServe, connect: Connect) -> None:
     with pytest.raises(NoResourcesError, match="sees no organization"):
         visible_organizations(connect(raw_serve(http(200, [])).url), ())
+
+
+@pytest.mark.parametrize("slug", ["..", "../acme", "a/b", "a?b", "", "acme\n", "\0", "a" * 256])
+def test_a_slug_that_would_change_addresses_is_no_organizations(
+    slug: str, raw_serve: RawServe, connect: Connect
+) -> None:
+    client = connect(raw_serve(http(200, [{"id": f"{UUID(int=1)}", "slug": slug}])).url)
+    with pytest.raises(UnexpectedResponseError, match="slug"):
+        visible_organizations(client, ())
 
 
 def test_the_pipeline_behind_a_slug_is_known_at_once(

@@ -235,6 +235,31 @@ def test_a_name_that_a_spreadsheet_would_run_is_text(
     assert ""","'=1+1",""" in text
 
 
+def test_no_slug_leads_out_of_the_folder(synced: tuple[Sandbox, Path], tmp_path: Path) -> None:
+    warehouse, out = tmp_path / "odd.duckdb", tmp_path / "a" / "b" / "out"
+    odd = ["../../../x", "a/b", "\0", "s" * 300, "CON", "nul.txt", "team", "TEAM"]
+    with connect(synced[1]) as connection:
+        connection.execute("ATTACH ? AS copy", [str(warehouse)])
+        connection.execute("COPY FROM DATABASE buildkite TO copy")
+        connection.execute("UPDATE copy.organizations SET slug = '../../' || slug")
+        for slug, (team_id,) in zip(
+            odd,
+            connection.execute("SELECT DISTINCT team_id FROM teams LIMIT 8").fetchall(),
+            strict=True,
+        ):
+            connection.execute(
+                "UPDATE copy.teams_history SET slug = ? WHERE team_id = ?", [slug, team_id]
+            )
+    folder = export_review(warehouse, "../../acme", out)
+    folders = export_baton(warehouse, out)
+    assert {each.parent for each in (folder, *folders)} == {out}
+    assert len({each.name for each in folders}) == 3
+    names = {path.name.lower() for path in (folder / "teams").iterdir()}
+    assert len(names) == 8
+    assert names.isdisjoint({"con.csv", "nul.txt.csv", "team.csv"})
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "a", warehouse]
+
+
 def test_the_command_line_writes_both(
     synced: tuple[Sandbox, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
