@@ -2,13 +2,18 @@
 
 import atexit
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from threading import Lock, Timer
 from typing import Any, Literal
 
+from buildkite_assets.plain_text import REPLACEMENT
+
 _PROGRAM = Path(__file__).with_name("renderer_process.py")
+_PAIRS = re.compile("[\U00010000-\U0010ffff]")
+"""The characters, such as most emoji, that are two code units in JavaScript."""
 
 
 class RenderError(Exception):
@@ -40,12 +45,19 @@ class Renderer:
     ) -> str:
         """Draw a Vega-Lite spec as SVG, or as PNG in Base64.
 
+        Vega may cut a label that is too long in the middle of an emoji, and cannot measure what is
+        left. Such a figure is drawn without emoji.
+
         Raises:
             RenderError: the spec cannot be drawn, the process died over it, or it took too long.
         """
-        request = json.dumps({"form": form, "spec": spec, "config": config, "scale": scale})
+        request = json.dumps(
+            {"form": form, "spec": spec, "config": config, "scale": scale}, ensure_ascii=False
+        )
         with self._lock:
             answer = self._answer(request)
+            if "error" in answer and _PAIRS.search(request):
+                answer = self._answer(_PAIRS.sub(REPLACEMENT, request))
         if "error" in answer:
             raise RenderError(answer["error"])
         return answer["drawn"]

@@ -300,6 +300,15 @@ def test_names_from_outside_are_text_in_a_picture() -> None:
     assert "&lt;script&gt;" in picture
 
 
+def test_a_name_that_is_too_long_to_measure_is_cut() -> None:
+    history = History()
+    add_organization(history, ORGANIZATION, "acme")
+    history.build(history.pipeline("x" * 100_000), "10:00")
+    history.derive("build_runs")
+    [row] = shown(figures.main_strip(history.connection))
+    assert row["pipeline"] == "x" * 200 + "…"
+
+
 def test_pictures_need_nothing_from_outside(month: Connection) -> None:
     drawn = figures.main_strip(month)
     picture = svg(drawn)

@@ -38,6 +38,15 @@ def test_a_figure_that_aborts_the_renderer_is_an_error_and_the_next_one_is_drawn
     assert "a label" in renderer.draw("svg", spec("a label"), {})
 
 
+def test_a_label_of_emoji_that_is_too_long_to_show_is_drawn_without_them(
+    renderer: Renderer,
+) -> None:
+    assert "\U0001f600 a" in renderer.draw("svg", spec("\U0001f600 a"), {})
+    drawn = renderer.draw("svg", spec("\U0001f600" * 200), {})
+    assert "\ufffd" * 5 in drawn
+    assert "\U0001f600" not in drawn
+
+
 def test_a_figure_that_takes_too_long_is_an_error_and_the_next_one_is_drawn(
     renderer: Renderer,
 ) -> None:
