@@ -9,7 +9,7 @@ with app.setup:
     from datetime import UTC, datetime
 
     import marimo as mo
-    from showing import cards, plot, table
+    from showing import cards, options, plot, table
 
     from buildkite_assets.report import ci_health
     from buildkite_assets.report.freshness import freshness, lagging_tables
@@ -73,7 +73,7 @@ def _(current, lagging, settings):
 @app.cell
 def _(pipelines):
     pipeline = mo.ui.dropdown(
-        {"all pipelines": None, **pipelines}, value="all pipelines", label="Pipeline"
+        options("all pipelines", pipelines), value="all pipelines", label="Pipeline"
     )
     days = mo.ui.dropdown(
         {f"{number} days": number for number in (7, 14, 30, 90, 365)},
@@ -96,7 +96,7 @@ def _(days, pipeline, settings):
 def _(con, scope):
     mo.vstack(
         [
-            mo.md(f"{scope.label} (UTC)"),
+            f"{scope.label} (UTC)",
             cards(headlines(con)),
         ]
     )
@@ -124,7 +124,7 @@ def _(con):
                 "table's name, `buildkite.` shows all of it."
             ),
             con.sql("""
-                SELECT pipeline_slug, outcome, count(*) AS builds
+                SELECT source, outcome, count(*) AS builds
                 FROM build_runs
                 GROUP BY ALL
                 ORDER BY builds DESC

@@ -72,12 +72,12 @@ class Listing:
         """The rows as text, with the addresses of what is linked."""
         for row in self.rows.iter_rows(named=True):
             yield [
-                Cell(cell(column, row[column]), _address(row.get(self.links.get(column, ""))))
+                Cell(cell(column, row[column]), address(row.get(self.links.get(column, ""))))
                 for column in self.headings
             ]
 
 
-def _address(value: object) -> str | None:
-    """The value if it is an address of the web; anything else is no link."""
+def address(value: object) -> str | None:
+    """Return the value if it is an address of the web; anything else is no link."""
     is_address = isinstance(value, str) and value.startswith("https://")
     return str(value) if is_address else None

@@ -2,11 +2,14 @@
 
 from datetime import datetime, timedelta
 
+from buildkite_assets.plain_text import one_line
+
 UNKNOWN = "—"
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _WHOLE_SECONDS_FROM = 10
 _CENTS_BELOW = 100
+_LONGEST_TEXT = 1000
 
 
 def percent(share: float | None) -> str:
@@ -51,7 +54,10 @@ def age(at: datetime, now: datetime) -> str:
 
 
 def cell(column: str, value: object) -> str:
-    """A value of a table, by the unit that its column's name ends in."""
+    """A value of a table, by the unit that its column's name ends in.
+
+    Text is made safe to show, and cut to 1,000 characters.
+    """
     if value is None:
         return UNKNOWN
     if isinstance(value, bool):
@@ -60,7 +66,8 @@ def cell(column: str, value: object) -> str:
         return f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, int | float):
         return _number(column, value)
-    return str(value)
+    text = one_line(str(value))
+    return f"{text[:_LONGEST_TEXT]}…" if len(text) > _LONGEST_TEXT else text
 
 
 def _number(column: str, value: float) -> str:

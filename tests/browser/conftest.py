@@ -5,7 +5,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Dialog,
+    Page,
+    Request,
+    sync_playwright,
+)
 
 CHROMIUM = Path("/usr/bin/chromium")
 _ARGUMENTS = [
@@ -33,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """Return an empty page; what it shows must log no error and ask no other machine."""
+    """Return an empty page; what it shows must log no error, open no dialog, and ask nobody."""
     complaints: list[str] = []
     outside: list[str] = []
 
@@ -46,11 +53,16 @@ def page(browser: Browser) -> Iterator[Page]:
         if url.scheme not in _NO_REQUEST and url.hostname not in _THIS_MACHINE:
             outside.append(request.url)
 
+    def dismiss(dialog: Dialog) -> None:
+        complaints.append(f"a dialog: {dialog.message}")
+        dialog.dismiss()
+
     with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
         opened = context.new_page()
         opened.on("console", hear)
         opened.on("pageerror", lambda error: complaints.append(str(error)))
         opened.on("request", watch)
+        opened.on("dialog", dismiss)
         yield opened
     assert not complaints
     assert not outside

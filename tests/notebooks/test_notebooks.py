@@ -1,12 +1,17 @@
 """The notebooks run from top to bottom, and show what stands in the published file."""
 
+import json
+import re
+import shutil
 import subprocess
 import sys
+from html import unescape
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import marimo
 import pytest
 
@@ -94,6 +99,25 @@ def test_the_access_review_tells_its_coverage_before_anything_else(shown: Settin
     assert html.index(sentence[:40]) < html.index("Findings")
     for title in ("Findings", "Effective access", "Unused access", "Changes"):
         assert title in html
+
+
+@pytest.mark.parametrize("slug", ["--", "all pipelines"])
+def test_a_pipeline_can_be_chosen_whatever_it_is_called(
+    slug: str, shown: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "odd.duckdb"
+    shutil.copyfile(shown.warehouse, path)
+    with duckdb.connect(path) as connection:
+        connection.execute(
+            "UPDATE build_runs SET pipeline_slug = ? WHERE pipeline_slug = 'web'", [slug]
+        )
+    monkeypatch.setenv("BUILDKITE_WAREHOUSE", str(path))
+    html = unescape(run("ci_health"))
+    options = re.search(r"data-options='(\[\"all pipelines\".*?\])'", html)
+    assert options
+    assert {"all pipelines", f'"{slug}"', "api"} <= set(
+        json.loads(options[1].replace("&#92;", "\\"))
+    )
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

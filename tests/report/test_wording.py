@@ -53,6 +53,8 @@ def test_a_duration_in_words_is_off_by_half_its_smallest_unit_at_most(seconds: f
         ("red_at", NOON, "2026-03-01 12:00"),
         ("week", date(2026, 3, 2), "2026-03-02"),
         ("step", "<b>", "<b>"),
+        ("step", "\x1b[31m a\r\nb", "\ufffd[31m a b"),
+        ("step", "x" * 100_000, "x" * 1000 + "…"),
     ],
 )
 def test_a_cell_is_told_by_the_unit_in_its_columns_name(
