@@ -323,6 +323,8 @@ def test_a_value_of_a_matrix_is_replaced_in_whatever_form_it_comes() -> None:
         '{"os":"linux"}': "a {{matrix.os}}",
         '{"n":3,"on":true,"x":null,"y":[1],"z":"","os":"linux"}': "a {{matrix.os}}",
         '{"os":"lin"}': "a linux",
+        r'{"o\\1s\\":"linux"}': r"a {{matrix.o\1s\}}",
+        f'{{"os":"{"x" * 1_000_000}"}}': "a linux",
         "[]": "a linux",
         "null": "a linux",
     }

@@ -30,7 +30,8 @@ WITH labelled AS (
         coalesce(own_label, nullif(trim(command), '')) AS shown,
         parallel_group_index AS shard_index,
         if(own_label IS NULL, NULL, parallel_group_total) AS shard_total,
-        -- Keys and values stand in the same order; what is no object is one value.
+        -- Keys and values stand in the same order; what is no object is one value. RE2 takes
+        -- neither a pattern of a million characters nor a lone backslash in what is written.
         list_transform(
             if(
                 json_type(matrix) = 'OBJECT',
@@ -38,8 +39,12 @@ WITH labelled AS (
                 list_zip([''], [json_extract_string(matrix, '$')])
             ),
             lambda entry: {
-                'value': nullif(entry[2], ''),
-                'written': if(entry[1] = '', '{{matrix}}', concat('{{matrix.', entry[1], '}}'))
+                'value': if(len(entry[2]) BETWEEN 1 AND 1000, entry[2], NULL),
+                'written': if(
+                    entry[1] = '',
+                    '{{matrix}}',
+                    concat('{{matrix.', replace(entry[1], '\', '\\'), '}}')
+                )
             }
         ) AS matrix_values
     FROM jobs
