@@ -17,6 +17,8 @@ from buildkite_assets.settings import Settings
 _ATTEMPTS = 3
 _SILENCE_SECONDS = 5
 _LONGEST_TEXT = 3000
+_NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
+"""Slack would load what addresses in a text lead to, and show it."""
 _NOT_SET = dg.SkipReason("BUILDKITE_ALERT_WEBHOOK is not set: there is nowhere to post to.")
 
 
@@ -42,7 +44,7 @@ def post(webhook: str, text: str) -> None:
 def _send(webhook: str, text: str) -> None:
     try:
         with _client(httpx.URL(webhook).host) as client, _unlogged():
-            status = client.post(webhook, json={"text": text}).status_code
+            status = client.post(webhook, json={"text": text, **_NO_PREVIEWS}).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _TroubleError(
             f"The alert was not posted: {type(error).__name__}. Check BUILDKITE_ALERT_WEBHOOK, "

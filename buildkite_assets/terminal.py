@@ -1,5 +1,6 @@
 """What the command line shows: progress while it works, tables when it is done."""
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -126,9 +127,8 @@ def rules_table(fits: Sequence[RuleFit]) -> Table:
 
 
 def check_report(connection: Connection, fits: Sequence[RuleFit]) -> str:
-    """What `check` says, as one JSON object."""
-    report = msgspec.to_builtins(connection) | {"rules": msgspec.to_builtins(fits)}
-    return msgspec.json.encode(report).decode()
+    """Return what `check` says as one JSON object, in ASCII: a terminal shows it as it is."""
+    return json.dumps(msgspec.to_builtins(connection) | {"rules": msgspec.to_builtins(fits)})
 
 
 def automation_table() -> Table:

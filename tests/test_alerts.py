@@ -26,10 +26,17 @@ SECRET = "T000-B000-hunter2"
 
 
 class Channel:
-    """A chat channel's webhook: `texts` are the messages, `answers` what it says to the next."""
+    """A chat channel's webhook: what was posted, and `answers` to what will be.
+
+    Attributes:
+        texts: the messages.
+        messages: the same with all that was posted with them.
+        answers: the statuses of the next answers; then 200.
+    """
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.messages: list[dict[str, object]] = []
         self.answers: list[int] = []
         channel = self
 
@@ -39,7 +46,9 @@ class Channel:
                 status = channel.answers.pop(0) if channel.answers else 200
                 if status == 200:
                     assert self.path.split("?")[0] == f"/services/{SECRET}"
-                    channel.texts.append(json.loads(body)["text"])
+                    message = json.loads(body)
+                    channel.messages.append(message)
+                    channel.texts.append(message["text"])
                 self.send_response(status)
                 self.send_header("Location", "http://elsewhere.example/")
                 self.end_headers()
@@ -306,6 +315,17 @@ def test_what_is_too_much_for_one_text_comes_with_the_next_ticks(
 
 
 # Posting
+
+
+def test_slack_must_not_load_what_a_text_has_an_address_of(channel: Channel) -> None:
+    post(channel.url, "see https://harm.example/p.png")
+    assert channel.messages == [
+        {
+            "text": "see https://harm.example/p.png",
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+    ]
 
 
 def test_trouble_that_passes_is_tried_again(channel: Channel) -> None:

@@ -107,12 +107,12 @@ def test_a_refusal_moves_no_terminal(
 
 def test_an_address_of_a_person_is_no_markup(tmp_path: Path) -> None:
     sandbox, _ = empty_sandbox()
-    sandbox.organization("acme").members[0].user.email = f"me[/bold]{TITLE}@a.example"
+    sandbox.organization("acme").members[0].user.email = f"me[/bold]{TITLE}\u202e@a.example"
     with serve(sandbox) as server:
         settings = environment(server, tmp_path / "w.duckdb")
         done = command("check", settings=settings, cwd=tmp_path)
         told = command("check", "--json", settings=settings, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "me[/bold]\ufffd]0;owned\ufffd@a.example" in done.stdout
+    assert "me[/bold]\ufffd]0;owned\ufffd\ufffd@a.example" in done.stdout
     assert not re.search(UNSAFE, done.stdout.replace("\n", ""))
-    assert json.loads(told.stdout)["user_email"] == f"me[/bold]{TITLE}@a.example"
+    assert json.loads(told.stdout)["user_email"] == f"me[/bold]{TITLE}\u202e@a.example"

@@ -28,6 +28,7 @@ from buildkite_assets.buildkite.records import (
     TeamMember,
     TeamPipeline,
 )
+from buildkite_assets.plain_text import one_line
 
 R = TypeVar("R", bound=Body)
 
@@ -190,7 +191,7 @@ def read_access(
             *(["members"] if members and not members.is_settled else []),
             *(["teams"] if listed_teams and not listed_teams.is_settled else []),
             *(
-                f"members and pipelines of team {team.team.slug}"
+                f"members and pipelines of team {one_line(team.team.slug)}"
                 for team in teams
                 if not team.is_settled and not team.has_failed
             ),

@@ -41,6 +41,7 @@ from buildkite_assets.buildkite.errors import (
 from buildkite_assets.buildkite.rate_limit import WINDOW_SECONDS, Pacer, believable_reset
 from buildkite_assets.buildkite.this_machine import direct_transport, usable_environment
 from buildkite_assets.buildkite.watcher import Nobody, Watcher
+from buildkite_assets.plain_text import one_line
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | Sequence[str]]
@@ -371,8 +372,8 @@ class Client:
         )
 
     def _clean(self, text: str) -> str:
-        """Text from outside as one line without the token, however it is cased."""
-        line = " ".join(text.split())
+        """Text from outside as one plain line without the token, however it is cased."""
+        line = " ".join(one_line(text).split())
         return (
             re.sub(re.escape(self._token), "[token]", line, flags=re.IGNORECASE)
             if self._token

@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import pickle
+import re
 import socket
 import socketserver
 import struct
@@ -85,6 +86,15 @@ def test_a_token_that_the_server_repeats_is_cut_out(
     assert TOKEN.lower() not in told.lower()
     assert "No [token] or [token] here" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("status", [403, 429, 500])
+def test_what_a_server_says_is_one_plain_line(
+    status: int, raw_serve: RawServe, connect: Connect
+) -> None:
+    server = raw_serve(http(status, {"message": "No\r\n\x1b[31mentry\x00\u2028\u202e!"}))
+    with pytest.raises(BuildkiteError, match=re.escape("No \ufffd[31mentry\ufffd \ufffd!")):
+        people(connect(server.url, attempts=1))
 
 
 def test_retries_are_told_without_the_token(
