@@ -10,6 +10,7 @@ from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from buildkite_assets.buildkite.this_machine import is_this_machine
+from buildkite_assets.private_files import given_path
 from buildkite_assets.rules import Rules, RulesError, read_rules
 
 T = TypeVar("T")
@@ -18,6 +19,7 @@ _SECRET_PARTS = re.compile(r"//.*@|[?#].*", re.DOTALL)
 _SECRETS = ("BUILDKITE_API_TOKEN", "BUILDKITE_EMAIL_KEY", "BUILDKITE_ALERT_WEBHOOK")
 _SHORTEST_KEY = 16
 _RULES = "buildkite_assets.toml"
+_DAGSTER_HOME = ".dagster"
 _LONGEST_SHOWN = 100
 # `urlsplit` takes `[::1].example` for the host ::1, and other programs do not.
 _AUTHORITY = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]*)?")
@@ -43,6 +45,7 @@ class Settings:
     rules: Rules
     alert_webhook: str = field(repr=False)
     dagster_url: str
+    dagster_home: Path
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -115,6 +118,7 @@ class Settings:
                 "the http:// or https:// address of Dagster's UI, without user or query",
                 _dagster_url,
             ),
+            dagster_home=read("DAGSTER_HOME", _DAGSTER_HOME, "the path of a folder", given_path),
         )
 
     @property
@@ -219,8 +223,8 @@ def _start_date(value: str) -> date | None:
 
 
 def _warehouse(value: str) -> Path:
-    path = Path(value).expanduser().absolute()
-    if path.suffix != ".duckdb" or path.is_dir():
+    path = given_path(value)
+    if Path(value).suffix != ".duckdb" or path.is_dir():
         raise ValueError
     return path
 
@@ -265,10 +269,10 @@ def _email_key(environment: Mapping[str, str], *, is_hashed: bool) -> bytes | No
 
 
 def _rules(value: str) -> Rules:
-    path = Path(value or _RULES).expanduser()
-    if not value and not path.exists():
-        return Rules()
     try:
-        return read_rules(path)
+        path = given_path(value or _RULES)
+        return read_rules(path) if value or path.exists() else Rules()
     except RulesError as error:
         raise SettingsError(str(error)) from error
+    except ValueError as error:
+        raise SettingsError(f"BUILDKITE_RULES is wrong: {error}") from error

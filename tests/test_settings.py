@@ -41,7 +41,7 @@ def test_defaults() -> None:
         api_url="https://api.buildkite.com/v2",
         organizations=(),
         start_date=None,
-        warehouse=Path("data/buildkite.duckdb").absolute(),
+        warehouse=Path("data/buildkite.duckdb").resolve(),
         file_mode=0o600,
         rate_share=0.8,
         meta_data_keys=None,
@@ -49,6 +49,7 @@ def test_defaults() -> None:
         rules=Rules(),
         alert_webhook="",
         dagster_url="",
+        dagster_home=Path(".dagster").resolve(),
     )
 
 
@@ -198,6 +199,29 @@ def test_a_warehouse_is_a_file_that_may_stand_in_the_home_folder(
     monkeypatch.setenv("HOME", str(tmp_path))
     assert read(warehouse="~/b.duckdb").warehouse == tmp_path / "b.duckdb"
     assert read(warehouse=str(tmp_path / "x y.duckdb")).warehouse == tmp_path / "x y.duckdb"
+
+
+def test_every_path_may_stand_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "rules.toml").write_text('currency = "CHF"')
+    variables = {
+        "BUILDKITE_WAREHOUSE": "~/b.duckdb",
+        "BUILDKITE_RULES": "~/rules.toml",
+        "DAGSTER_HOME": "~/x",
+    }
+    settings = Settings.from_environment(variables)
+    assert settings.warehouse == tmp_path / "b.duckdb"
+    assert settings.rules.currency == "CHF"
+    assert settings.dagster_home == tmp_path / "x"
+
+
+@pytest.mark.parametrize("name", ["BUILDKITE_WAREHOUSE", "BUILDKITE_RULES", "DAGSTER_HOME"])
+@pytest.mark.parametrize("value", ["~nobody-of-this-name/b.duckdb", "a\0b.duckdb"])
+def test_what_can_be_no_path_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_environment({name: value})
 
 
 @pytest.mark.parametrize(

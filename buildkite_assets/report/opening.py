@@ -30,7 +30,7 @@ def settings_to_show(environment: Mapping[str, str] = os.environ) -> Settings:
 
 def is_invented(settings: Settings) -> bool:
     """Whether the warehouse is the demo's, whose organization nobody has."""
-    return settings.warehouse == WAREHOUSE.absolute()
+    return settings.warehouse == WAREHOUSE.resolve()
 
 
 def opened(settings: Settings) -> Connection:
