@@ -9,7 +9,8 @@ from buildkite_assets.partitions import first_day, range_tags
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.tables import BUILD_CHANGES, BUILDS, JOBS
-from buildkite_assets.warehouse import connect
+from buildkite_assets.warehouse import Warehouse
+from buildkite_assets.warehouse.errors import WarehouseBusyError
 from buildkite_assets.warehouse.ledger import known_days, organization_ids
 
 CHANGES_JOB = "changes_job"
@@ -25,6 +26,9 @@ SETTLE = {"ops": {"build_changes": {"config": {"settle_ages_days": SETTLE_AGES_D
 """The configuration of a change feed that then settles the days that are due."""
 
 Condition = dg.AutomationCondition[dg.AssetKey]
+
+TICK_LOCK_SECONDS = 20
+"""How long a schedule or a sensor waits for who writes: Dagster gives a tick a minute."""
 
 _LOOK_BACK = timedelta(days=7)
 
@@ -47,22 +51,27 @@ _BUILDS = dg.AssetSelection.assets(*map(asset_key, (BUILDS, JOBS, BUILD_CHANGES)
 )
 def today(
     context: dg.ScheduleEvaluationContext, session: dg.ResourceParam[Session]
-) -> dg.RunRequest:
+) -> dg.RunRequest | dg.SkipReason:
     """Ask for today, and for what of the last week is not known; the run leaves known days."""
     last = context.scheduled_execution_time.date()
-    return dg.RunRequest(tags=range_tags(first_day_to_read(session.settings, last), last))
+    try:
+        first = first_day_to_read(session.settings, last)
+    except WarehouseBusyError as error:
+        return dg.SkipReason(str(error))
+    return dg.RunRequest(tags=range_tags(first, last))
 
 
 def first_day_to_read(settings: Settings, last: date) -> date:
     """The first day of the week up to `last` that was not read to its end, else `last` itself.
 
     Raises:
-        WarehouseError: the published file cannot be read.
+        WarehouseError: the working file cannot be read.
     """
     first = max(first_day(settings), last - _LOOK_BACK)
     if not settings.warehouse.exists():
         return first
-    with connect(settings.warehouse) as connection:
+    warehouse = Warehouse(settings.warehouse, settings.file_mode, lock_seconds=TICK_LOCK_SECONDS)
+    with warehouse.transaction() as connection:
         organizations = organization_ids(connection, settings.organizations)
         known = [known_days(connection, organization) for organization in organizations]
     known_to_all = set.intersection(*known) if known else set()

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import dagster as dg
 
 from buildkite_assets.assets.specs import asset_key
+from buildkite_assets.automation import TICK_LOCK_SECONDS
 from buildkite_assets.checks import CHECKS, HOURLY_CHECKS
 from buildkite_assets.derived_tables import DerivedTable, derived_tables
 from buildkite_assets.partitions import range_tags
 from buildkite_assets.session import Session
-from buildkite_assets.warehouse import connect
+from buildkite_assets.warehouse import Warehouse
 from buildkite_assets.warehouse.derive import lagging_days, lagging_ranges, lagging_whole
+from buildkite_assets.warehouse.errors import WarehouseBusyError
 
 BY_DAY_JOB = "derived_by_day_job"
 WHOLE_JOB = "derived_whole_job"
@@ -62,11 +64,16 @@ def catch_up(
     """Ask for the days that lag; where none does, for the tables recomputed whole that lag."""
     if _is_at_work(context.instance):
         return dg.SkipReason("Derived tables are being recomputed: a run is not finished.")
-    if not session.settings.warehouse.exists():
+    settings = session.settings
+    if not settings.warehouse.exists():
         return dg.SkipReason("Nothing is published yet: run `buildkite-assets sync`.")
-    with connect(session.settings.warehouse) as connection:
-        by_day = lagging_days(connection, derived_tables(), session.parameters)
-        whole = lagging_whole(connection, derived_tables(), session.parameters)
+    warehouse = Warehouse(settings.warehouse, settings.file_mode, lock_seconds=TICK_LOCK_SECONDS)
+    try:
+        with warehouse.transaction() as connection:
+            by_day = lagging_days(connection, derived_tables(), session.parameters)
+            whole = lagging_whole(connection, derived_tables(), session.parameters)
+    except WarehouseBusyError as error:
+        return dg.SkipReason(str(error))
     if by_day:
         return [
             _request(BY_DAY_JOB, tables, range_tags(first, last))

@@ -5,21 +5,20 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 
 from buildkite_assets.settings import Settings
-from buildkite_assets.warehouse import connect
-from buildkite_assets.warehouse.ledger import start_date
+from buildkite_assets.warehouse import Warehouse
+from buildkite_assets.warehouse.first_day import known_first_day
 
 _DEFAULT_DAYS = 90
+_LOCK_SECONDS = 5
 
 
 def first_day(settings: Settings) -> date:
     """The first daily partition: the earliest that was ever asked for.
 
     It is kept in the warehouse from the first sync on, so that it does not move with today.
-
-    Raises:
-        WarehouseError: the published file cannot be read.
     """
-    known = [day for day in (settings.start_date, _stored(settings)) if day]
+    warehouse = Warehouse(settings.warehouse, settings.file_mode, lock_seconds=_LOCK_SECONDS)
+    known = [day for day in (settings.start_date, known_first_day(warehouse)) if day]
     return min(known, default=datetime.now(UTC).date() - timedelta(days=_DEFAULT_DAYS))
 
 
@@ -34,10 +33,3 @@ def range_tags(first: date, last: date) -> dict[str, str]:
         "dagster/asset_partition_range_start": first.isoformat(),
         "dagster/asset_partition_range_end": last.isoformat(),
     }
-
-
-def _stored(settings: Settings) -> date | None:
-    if not settings.warehouse.exists():
-        return None
-    with connect(settings.warehouse) as connection:
-        return start_date(connection)

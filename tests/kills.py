@@ -62,7 +62,11 @@ def survive_kills(folder: Path, kills: int, seed: int) -> None:
     assert_true(company, path, first, last)
     with connect(path) as published:
         assert_sound(published)
-    assert {entry.name for entry in (folder / ".w.duckdb").iterdir()} <= {"working.duckdb", "lock"}
+    assert {entry.name for entry in (folder / ".w.duckdb").iterdir()} <= {
+        "working.duckdb",
+        "lock",
+        "first_day",
+    }
     with dg.DagsterInstance.from_config(str(home)) as instance:
         # A kill after the last event of a run finds it finished; all others are told as failed.
         states = [run.status for run in instance.get_runs()]

@@ -17,7 +17,7 @@ from buildkite_assets.days import Source, open_sources, read_days
 from buildkite_assets.partitions import first_day
 from buildkite_assets.session import Session
 from buildkite_assets.tables import BUILDS, JOBS, ORGANIZATIONS
-from buildkite_assets.warehouse import Warehouse, connect
+from buildkite_assets.warehouse import Warehouse
 from buildkite_assets.warehouse.ledger import extend_start_date, known_days, row_counts
 from buildkite_assets.warehouse.preview import preview
 
@@ -89,7 +89,7 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
                     )
         warehouse.publish()
         newest = max(asked)
-        with connect(warehouse.path) as connection:
+        with warehouse.transaction() as connection:
             for table in (BUILDS, JOBS):
                 context.add_asset_metadata(
                     {"preview": dg.MetadataValue.md(preview(connection, table, newest))},

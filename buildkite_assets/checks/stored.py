@@ -35,7 +35,6 @@ from buildkite_assets.tables import (
     Table,
     history_of,
 )
-from buildkite_assets.warehouse import connect
 from buildkite_assets.warehouse.derive import inputs
 from buildkite_assets.warehouse.errors import NothingPublishedError
 from buildkite_assets.warehouse.faults import doubled_keys, find_faults, lacking_table
@@ -58,7 +57,7 @@ def stored_evidence(session: Session) -> Iterator[Evidence]:
         DamagedWarehouseError: it is damaged.
     """
     try:
-        connection = connect(session.settings.warehouse)
+        connection = session.warehouse.published()
     except NothingPublishedError as error:
         raise NotEvaluatedError(str(error)) from error
     with connection:

@@ -10,17 +10,23 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 from filelock import FileLock, Timeout
 
+from buildkite_assets.private_files import private_folder
 from buildkite_assets.warehouse.errors import (
     DamagedWarehouseError,
+    StrayLogError,
     WarehouseBusyError,
+    WarehouseLockedError,
     WarehouseWriteError,
 )
+from buildkite_assets.warehouse.first_day import NOTE, noted_first_day
+from buildkite_assets.warehouse.ledger import start_date
+from buildkite_assets.warehouse.reader import connect, logs_of, opened_by
 from buildkite_assets.warehouse.schema import upgrade
 
 _LOCK_SECONDS = 900
@@ -35,14 +41,17 @@ class Warehouse:
     Args:
         path: of the published file.
         file_mode: its mode, such as 0o600.
+        lock_seconds: how long to wait for others who write.
     """
 
-    def __init__(self, path: Path, file_mode: int = 0o600) -> None:
+    def __init__(
+        self, path: Path, file_mode: int = 0o600, *, lock_seconds: float = _LOCK_SECONDS
+    ) -> None:
         self.path = path
         self._file_mode = file_mode
         self.folder = path.parent / f".{path.name}"
         self._working = self.folder / "working.duckdb"
-        self._lock = FileLock(self.folder / "lock", timeout=_LOCK_SECONDS, mode=0o600)
+        self._lock = FileLock(self.folder / "lock", timeout=lock_seconds, mode=0o600)
         self._published_at = time.monotonic()
 
     @contextmanager
@@ -76,14 +85,17 @@ class Warehouse:
             WarehouseError: see `warehouse.errors`; the published file is then the old one.
         """
         with self._locked():
-            with self._connection() as connection:
+            with self.connection() as connection:
                 connection.execute("CHECKPOINT")
+                first_day = start_date(connection)
+            if first_day and first_day != noted_first_day(self.folder):
+                self._put(self.folder / NOTE, f"{first_day}\n".encode(), 0o600)
             fresh = self.folder / "publishing.duckdb"
             with _disk_trouble(self.path), _removed_on_failure(fresh):
                 shutil.copyfile(self._working, fresh)
                 fresh.chmod(self._file_mode)
                 _flush(fresh)
-                _log_of(self.path).unlink(missing_ok=True)
+                _remove_logs(self.path)
                 fresh.replace(self.path)
                 _flush(self.path.parent)
         self._published_at = time.monotonic()
@@ -95,14 +107,24 @@ class Warehouse:
             WarehouseError: see `warehouse.errors`; a file that was there is then the old one.
         """
         path = self.path.with_name(name)
-        fresh = self.folder / f"publishing-{name}"
-        with self._locked(), _disk_trouble(path), _removed_on_failure(fresh):
-            fresh.write_bytes(content)
-            fresh.chmod(self._file_mode)
-            _flush(fresh)
-            fresh.replace(path)
-            _flush(path.parent)
+        with self._locked():
+            self._put(path, content, self._file_mode)
         return path
+
+    def published(self) -> duckdb.DuckDBPyConnection:
+        """A connection to the published file, for what must not depend on other programs.
+
+        A file that another program has open for writing is published again: the other program
+        keeps the old one.
+
+        Raises:
+            WarehouseError: see `warehouse.errors`.
+        """
+        try:
+            return connect(self.path)
+        except WarehouseLockedError:
+            self.publish()
+            return connect(self.path)
 
     def publish_if_due(self) -> None:
         """`publish`, when this object has not done so for about a minute."""
@@ -128,25 +150,44 @@ class Warehouse:
                 connection.execute("CHECKPOINT")
             fresh.chmod(0o600)
             _flush(fresh)
-            _log_of(self._working).unlink(missing_ok=True)
+            _remove_logs(self._working)
             fresh.replace(self._working)
             _flush(self.folder)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with _disk_trouble(self.folder):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise WarehouseBusyError(
-                f"{self._lock.lock_file} has been held for {_LOCK_SECONDS} s by another process: "
-                "look for one that hangs, end it, and run again."
-            ) from None
+            self._make_parents()
+            private_folder(self.folder)
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise WarehouseBusyError(
+                    f"{self._lock.lock_file} has been held for {self._lock.timeout:g} s by another "
+                    "process: look for one that hangs, end it, and run again."
+                ) from None
         try:
             yield
         finally:
             self._lock.release()
+
+    def _put(self, path: Path, content: bytes, mode: int) -> None:
+        """Write a file as a whole, within the lock."""
+        fresh = self.folder / f"publishing-{path.name}"
+        with _disk_trouble(path), _removed_on_failure(fresh):
+            fresh.write_bytes(content)
+            fresh.chmod(mode)
+            _flush(fresh)
+            fresh.replace(path)
+            _flush(path.parent)
+
+    def _make_parents(self) -> None:
+        """Make the folders above the published file, for those who may read that."""
+        readable = self._file_mode & 0o044
+        missing = [folder for folder in self.path.parents if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o700 | readable | readable >> 2)
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -156,12 +197,10 @@ class Warehouse:
         except duckdb.Error as error:
             if "Corrupt database file" in str(error):
                 raise self._damaged(error) from error
-            if not isinstance(error, _DISK_ERRORS):
-                raise
-            raise WarehouseWriteError(
-                f"{self._working} could not be written: {error}. Nothing was changed: free disk "
-                "space or memory, and run again."
-            ) from error
+            # What the disk refuses at the end of a transaction has its own type.
+            if isinstance(error, _DISK_ERRORS) or "Failed to commit" in str(error):
+                raise self._unwritable(error) from error
+            raise
         finally:
             connection.close()
 
@@ -178,13 +217,21 @@ class Warehouse:
             )
             connection.execute("SET TimeZone = 'UTC'")
         except duckdb.Error as error:
-            if "Could not set lock" in str(error):
-                raise WarehouseBusyError(
-                    f"{self._working} is open in another program: {error}. Close it there, and "
-                    f"read the published file {self.path} instead."
+            if program := opened_by(str(error)):
+                raise WarehouseLockedError(
+                    f"{self._working} is open in {program}. Close it there, and read the "
+                    f"published file {self.path} instead."
                 ) from error
+            if "Cannot open file" in str(error):
+                raise self._unwritable(error) from error
             raise self._damaged(error) from error
         return connection
+
+    def _unwritable(self, error: duckdb.Error) -> WarehouseWriteError:
+        return WarehouseWriteError(
+            f"{self._working} could not be written: {error}. What was not committed is undone: "
+            "free disk space or memory, or correct the permissions, and run again."
+        )
 
     def _damaged(self, error: duckdb.Error) -> DamagedWarehouseError:
         return DamagedWarehouseError(
@@ -197,11 +244,15 @@ class Warehouse:
         """Begin with what is published, where there is no working file yet."""
         if self._working.exists() or not self.path.exists():
             return
+        # Not while another program writes to it, which would tear the copy. Its log stays behind.
+        with suppress(StrayLogError):
+            connect(self.path).close()
         fresh = self.folder / "starting.duckdb"
         with _disk_trouble(fresh), _removed_on_failure(fresh):
             shutil.copyfile(self.path, fresh)
             fresh.chmod(0o600)
             _flush(fresh)
+            _remove_logs(self._working)
             fresh.replace(self._working)
 
 
@@ -224,7 +275,7 @@ def _disk_trouble(path: Path) -> Iterator[None]:
     except OSError as error:
         raise WarehouseWriteError(
             f"{path} could not be written: {error.strerror}. What was published stays: free disk "
-            "space or mend the permissions, and run again."
+            "space or correct the permissions, and run again."
         ) from error
 
 
@@ -240,12 +291,12 @@ def _removed_on_failure(path: Path) -> Iterator[None]:
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
-    _log_of(path).unlink(missing_ok=True)
+    _remove_logs(path)
 
 
-def _log_of(path: Path) -> Path:
-    """Where DuckDB keeps a file's log; it would replay it into another file of the same name."""
-    return path.with_name(path.name + ".wal")
+def _remove_logs(path: Path) -> None:
+    for log in logs_of(path):
+        log.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

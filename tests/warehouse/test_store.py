@@ -17,6 +17,7 @@ from buildkite_assets.warehouse.errors import (
     WarehouseWriteError,
 )
 from buildkite_assets.warehouse.ledger import start_date
+from tests.unprivileged import unprivileged
 
 ONE, TWO = date(2026, 1, 1), date(2026, 2, 2)
 
@@ -161,7 +162,11 @@ def test_publishing_leaves_nothing_beside_the_file(warehouse: Warehouse) -> None
     assert published(warehouse.path) == TWO
     names = {path.name for path in warehouse.path.parent.iterdir()}
     assert names == {"w.duckdb", ".w.duckdb"}
-    assert {path.name for path in warehouse.folder.iterdir()} <= {"working.duckdb", "lock"}
+    assert {path.name for path in warehouse.folder.iterdir()} <= {
+        "working.duckdb",
+        "lock",
+        "first_day",
+    }
 
 
 def test_a_lost_working_file_is_taken_from_the_published_one(warehouse: Warehouse) -> None:
@@ -246,6 +251,9 @@ try:
         with warehouse.transaction() as connection:
             connection.execute("UPDATE warehouse_meta SET start_date = '2026-02-02'")
             connection.execute("CREATE TABLE filler AS SELECT hash(i) h FROM range(5_000_000) t(i)")
+    elif sys.argv[3] == "commit":
+        with warehouse.transaction() as connection:
+            connection.execute("UPDATE warehouse_meta SET start_date = '2026-02-02'")
     elif sys.argv[3] == "rewrite":
         warehouse.rewrite()
     else:
@@ -264,6 +272,24 @@ def large(warehouse: Warehouse) -> Warehouse:
         connection.execute("CREATE TABLE ballast AS SELECT hash(i) AS h FROM range(1_000_000) t(i)")
     warehouse.publish()
     return warehouse
+
+
+def test_a_disk_that_is_full_at_the_commit_changes_nothing(large: Warehouse) -> None:
+    said = run_to_end(FILL, large.path, 1, "commit")
+    assert said.startswith("WarehouseWriteError")
+    assert "free disk space" in said
+    assert stored(large) == ONE
+    store(large, TWO)
+    assert stored(large) == TWO
+
+
+def test_a_folder_that_may_not_be_written_changes_nothing(large: Warehouse) -> None:
+    large.folder.chmod(0o500)
+    said = run_to_end(FILL, large.path, 10**9, "commit", binds_permissions=True)
+    large.folder.chmod(0o700)
+    assert said.startswith("WarehouseWriteError")
+    assert "correct the permissions" in said
+    assert stored(large) == ONE
 
 
 def test_a_disk_that_fills_up_while_writing_changes_nothing(large: Warehouse) -> None:
@@ -298,7 +324,7 @@ def test_a_disk_that_fills_up_while_rewriting_keeps_the_file_and_no_half_copy(
     said = run_to_end(FILL, large.path, limit, "rewrite")
     assert said.startswith("WarehouseWriteError")
     assert "free disk space" in said
-    assert {path.name for path in large.folder.iterdir()} <= {"working.duckdb", "lock"}
+    assert {path.name for path in large.folder.iterdir()} <= {"working.duckdb", "lock", "first_day"}
     assert stored(large) == ONE
 
 
@@ -308,19 +334,22 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         store(Warehouse(tmp_path / "file" / "w.duckdb"), ONE)
 
 
-def run_beside(program: str, *arguments: object) -> subprocess.Popen[str]:
+def run_beside(
+    program: str, *arguments: object, binds_permissions: bool = False
+) -> subprocess.Popen[str]:
     """Start a Python program."""
+    command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.Popen(  # noqa: S603 - a program of this file
-        [sys.executable, "-c", program, *map(str, arguments)],
+        unprivileged(*command) if binds_permissions else command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-def run_to_end(program: str, *arguments: object) -> str:
+def run_to_end(program: str, *arguments: object, binds_permissions: bool = False) -> str:
     """Run a Python program that is to exit with 3; what it printed."""
-    process = run_beside(program, *arguments)
+    process = run_beside(program, *arguments, binds_permissions=binds_permissions)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 3, said
     return said
