@@ -26,6 +26,7 @@ from buildkite_assets.demo import (
 )
 from buildkite_assets.export.commands import export
 from buildkite_assets.export.review import export_review
+from buildkite_assets.interruption import interruptible
 from buildkite_assets.partitions import first_day
 from buildkite_assets.plain_text import one_line
 from buildkite_assets.purging import purge
@@ -57,7 +58,6 @@ from buildkite_assets.terminal import (
 from buildkite_assets.warehouse.rule_fits import published_rule_fits
 from buildkite_assets.warning_lines import print_warnings
 
-_HOME = Path(".dagster")
 _SANDBOX_PORT = 8765
 _UI_PORT = 3000
 _PARTIAL = 3
@@ -66,14 +66,20 @@ _DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 @click.group()
 @click.version_option(package_name="buildkite-assets")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """A Buildkite organization as Dagster assets in a DuckDB file."""
+    # Names and e-mail addresses are for nobody else, in Dagster's files and those of its processes
+    # neither; the published file has the mode that BUILDKITE_FILE_MODE says.
+    mask = os.umask(0o077)
+    context.call_on_close(lambda: os.umask(mask))
     # The client says in one line what it tries again, and when.
     stamina.instrumentation.set_on_retry_hooks([])
     print_warnings()
 
 
 @main.command()
+@interruptible
 def demo() -> None:
     """Sync an invented organization, without a token."""
     console = Console()
@@ -82,9 +88,9 @@ def demo() -> None:
         console.print("A sandbox plays Buildkite: the organization acme and its last month.")
         today = datetime.now(UTC).date()
         unread = _sync(console, session, DAGSTER_HOME, first_demo_day(), today, full=False)
-    path = session.settings.warehouse
-    console.print(landed_table(path))
-    review = export_review(path, ORGANIZATION, path.parent / "demo-review")
+        path = session.settings.warehouse
+        console.print(landed_table(session.warehouse))
+        review = export_review(path, ORGANIZATION, path.parent / "demo-review")
     console.print(
         f"""
 Published to {path}
@@ -116,6 +122,7 @@ Published to {path}
 @click.option("--from", "first", type=_DAY, help="First UTC day; the default is all days.")
 @click.option("--to", "last", type=_DAY, help="Last UTC day; the default is today.")
 @click.option("--full", is_flag=True, help="Read days again although they are known.")
+@interruptible
 def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
     """Bring the warehouse up to date; read days that became 2, 7 or 30 days old again in full."""
     console = Console()
@@ -127,8 +134,9 @@ def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
         last_date = last.date() if last else today
         if not first_date <= last_date <= today:
             raise click.UsageError("--from must not be after --to, nor --to after today (UTC).")
-        unread = _sync(console, session, _home(), first_date, last_date, full=full)
-    console.print(landed_table(session.settings.warehouse))
+        home = session.settings.dagster_home
+        unread = _sync(console, session, home, first_date, last_date, full=full)
+        console.print(landed_table(session.warehouse))
     say(f"Published to {session.settings.warehouse}")
     say(f"Report       {session.settings.report}")
     _exit_if_partial(unread)
@@ -136,6 +144,7 @@ def sync(first: datetime | None, last: datetime | None, *, full: bool) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
+@interruptible
 def check(*, as_json: bool) -> None:
     """Say whether the token can do what a sync needs; exits 0 if so, else 1.
 
@@ -163,8 +172,9 @@ def dev(port: int) -> None:
     """Open the Dagster UI; without a token on the sandbox and the demo's warehouse."""
     with one_line_errors(), ExitStack() as stack:
         environment = dict(os.environ)
-        home = _home()
-        if not Settings.from_environment().api_token:
+        settings = Settings.from_environment()
+        home = settings.dagster_home
+        if not settings.api_token:
             environment |= stack.enter_context(served_demo())
             home = DAGSTER_HOME
             click.echo("BUILDKITE_API_TOKEN is not set: this is the sandbox's organization.")
@@ -178,8 +188,12 @@ def dev(port: int) -> None:
         Console().print(automation_table())
         command = [sys.executable, "-m", "dagster", "dev", "--port", str(port)]
         command += ["--module-name", "buildkite_assets.definitions"]
-        with subprocess.Popen(command, env=environment) as dagster:  # noqa: S603 - a fixed command
-            signal.signal(signal.SIGTERM, lambda *_: dagster.terminate())
+        # In a group of its own: a terminal's Ctrl-C would reach it twice, and end it half way.
+        with subprocess.Popen(  # noqa: S603 - a fixed command
+            command, env=environment, process_group=0
+        ) as dagster:
+            for each in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(each, lambda *_: dagster.terminate())
             sys.exit(dagster.wait())
 
 
@@ -269,7 +283,3 @@ def _exit_if_partial(unread: list[str]) -> None:
     if unread:
         click.echo("The rest was read and published.", err=True)
         sys.exit(_PARTIAL)
-
-
-def _home() -> Path:
-    return Path(os.environ.get("DAGSTER_HOME") or _HOME)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import click
 
+from buildkite_assets.interruption import interruptible
 from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.terminal import one_line_errors, say
@@ -23,6 +24,7 @@ def purge() -> None:
 @purge.command()
 @click.argument("who")
 @_confirmed
+@interruptible
 def person(who: str) -> None:
     """Remove WHO, a user's id or an e-mail address, who has left all organizations.
 
@@ -35,6 +37,7 @@ def person(who: str) -> None:
 @purge.command()
 @click.argument("pipeline_id")
 @_confirmed
+@interruptible
 def pipeline(pipeline_id: str) -> None:
     """Remove a deleted pipeline by its id, with its builds and jobs and the access to it."""
     _purge(lambda _, connection: purge_pipeline(connection, pipeline_id))

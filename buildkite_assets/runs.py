@@ -3,7 +3,9 @@
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
@@ -13,6 +15,8 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError  # exported nowhere else
 from filelock import FileLock
+from sqlalchemy.exc import SQLAlchemyError
+from yaml import YAMLError
 
 from buildkite_assets.assets.failures import ExpectedFailure
 from buildkite_assets.assets.specs import asset_key
@@ -21,7 +25,9 @@ from buildkite_assets.automation import CHANGES_JOB, SETTLE
 from buildkite_assets.catch_up import BY_DAY_JOB, WHOLE_JOB
 from buildkite_assets.definitions import definitions
 from buildkite_assets.derived_tables import derived_tables
+from buildkite_assets.interruption import before_interruption
 from buildkite_assets.partitions import first_day, range_tags
+from buildkite_assets.private_files import private_folder, writing_to
 from buildkite_assets.session import Session
 from buildkite_assets.warehouse import ledger
 from buildkite_assets.warehouse.derive import lagging_days, lagging_ranges, lagging_whole
@@ -34,10 +40,16 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
+_WRONG_SETTINGS = (YAMLError, UnicodeDecodeError, dg.DagsterInvalidConfigError)
+_LONGEST_REASON = 300
 
 
 class BlockedError(Exception):
     """A check that blocks has failed: nothing was made of the data that it looked at."""
+
+
+class HomeError(Exception):
+    """Dagster's home cannot be used: its databases are damaged, or its settings are wrong."""
 
 
 @dg.logger({}, description="Warnings of assets, for the command line.")
@@ -49,22 +61,43 @@ def _warnings(_: dg.InitLoggerContext) -> logging.Logger:
 
 
 def prepare_home(folder: Path) -> Path:
-    """Make a folder a Dagster home with this project's instance settings; existing ones stay."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make a folder a Dagster home with this project's instance settings; existing ones stay.
+
+    One that we made, now or before, only its owner can enter. Another is its owner's business.
+
+    Raises:
+        UnwritableError: it cannot be made.
+    """
+    ours = files("buildkite_assets").joinpath("dagster.yaml").read_bytes()
     settings = folder / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text(files("buildkite_assets").joinpath("dagster.yaml").read_text())
+    with writing_to(folder):
+        is_missing = not settings.exists()
+        if is_missing or settings.read_bytes().startswith(ours.partition(b"\n")[0]):
+            private_folder(folder)
+        if is_missing:
+            settings.write_bytes(ours)
     return folder
 
 
-def open_home(folder: Path) -> dg.DagsterInstance:
+@contextmanager
+def open_home(folder: Path) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance of a folder, which becomes a Dagster home if it is none.
 
-    One process at a time: of two that make Dagster's databases at once, one fails.
+    One process at a time: of two that make Dagster's databases at once, one fails. If this program
+    is interrupted, its runs are marked as canceled.
+
+    Raises:
+        HomeError: the home's databases or its settings cannot be used.
+        UnwritableError: the home cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".opening"):
-        return dg.DagsterInstance.from_config(str(prepare_home(folder).absolute()))
+    folder = prepare_home(folder.absolute())
+    try:
+        with writing_to(folder), FileLock(folder / ".opening"):
+            opened = dg.DagsterInstance.from_config(str(folder))
+        with opened as instance, before_interruption(lambda: _cancel_own_runs(instance)):
+            yield instance
+    except (SQLAlchemyError, *_WRONG_SETTINGS) as error:
+        raise HomeError(_home_trouble(folder, error)) from None
 
 
 def fail_orphaned_runs(instance: dg.DagsterInstance) -> int:
@@ -206,6 +239,33 @@ def _run(  # noqa: PLR0913, PLR0917 - what a run is made of
             "the UI (`buildkite-assets dev`) show the rows, and what to do."
         ) from error
     return unread_lines(result.get_asset_check_evaluations())
+
+
+def _cancel_own_runs(instance: dg.DagsterInstance) -> None:
+    tags = {_HOST: socket.gethostname(), _PID: str(os.getpid())}
+    with suppress(SQLAlchemyError):  # the next sync will see that this process is gone
+        for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED, tags=tags)):
+            instance.report_run_canceled(run, "The program was interrupted.")
+
+
+def _home_trouble(folder: Path, error: Exception) -> str:
+    """What is wrong with a Dagster home, and what to do."""
+    for database in sorted(folder.rglob("*.db")):
+        try:
+            with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+                connection.execute("PRAGMA quick_check").fetchall()
+        except sqlite3.OperationalError:
+            continue  # no damage, but what keeps it from being opened
+        except sqlite3.DatabaseError as damage:
+            return (
+                f"{database} is damaged ({damage}): move the Dagster home {folder} away and run "
+                "again. What is lost is the history of runs; the warehouse has all the data."
+            )
+    reason = " ".join(str(getattr(error, "orig", error)).split())[:_LONGEST_REASON]
+    return (
+        f"The Dagster home {folder} cannot be used: {reason}. Free disk space, correct its "
+        "permissions or its dagster.yaml, and run again."
+    )
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 import msgspec
@@ -19,9 +18,10 @@ from buildkite_assets.automation import DERIVE, SCHEDULES
 from buildkite_assets.buildkite.connection import Connection
 from buildkite_assets.catch_up import catch_up
 from buildkite_assets.plain_text import one_line
+from buildkite_assets.private_files import UnwritableError
 from buildkite_assets.progress import Progress
-from buildkite_assets.runs import BlockedError
-from buildkite_assets.warehouse import connect
+from buildkite_assets.runs import BlockedError, HomeError
+from buildkite_assets.warehouse import Warehouse
 from buildkite_assets.warehouse.rule_fits import RuleFit, Status
 
 _WHAT_LANDED = """
@@ -45,7 +45,7 @@ def one_line_errors() -> Iterator[None]:
     """What is expected to go wrong becomes one line with its code, if any, and exit code 1."""
     try:
         yield
-    except (*EXPECTED, BlockedError) as error:
+    except (*EXPECTED, BlockedError, HomeError, UnwritableError) as error:
         code = getattr(error, "code", None)
         message = f"{code}: {error}" if code else str(error)
         raise click.ClickException(one_line(message)) from None
@@ -71,14 +71,14 @@ def progress_line(console: Console, progress: Progress, step: str) -> Iterator[N
         console.print()  # which ends the line only on a terminal
 
 
-def landed_table(path: Path) -> Table:
-    """The tables of the published file with their row counts and times."""
+def landed_table(warehouse: Warehouse) -> Table:
+    """The tables of the warehouse with their row counts and times."""
     table = Table(title="What landed")
     table.add_column("table")
     table.add_column("rows", justify="right")
     table.add_column("first created")
     table.add_column("last created")
-    with connect(path) as connection:
+    with warehouse.transaction() as connection:
         for name, rows, first, last in connection.execute(_WHAT_LANDED).fetchall():
             times = [f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (first, last)]
             table.add_row(name, f"{rows:,}", *times)

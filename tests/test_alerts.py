@@ -399,6 +399,25 @@ def test_a_webhook_out_of_reach_fails_the_tick_and_shows_no_secret(
     assert SECRET not in str(raised.value) + caplog.text
 
 
+@pytest.mark.parametrize("proxy", ["ftp://me:hunter2@proxy:80", "socks5://me:hunter2@proxy:80"])
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(AlertError, match="HTTPS_PROXY") as caught:
+        post("https://hooks.example/services/x", "hello")
+    told = "".join(traceback.format_exception(caught.value))
+    assert "hunter2" not in told
+
+
+def test_a_post_to_this_machine_passes_no_proxy(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    post(channel.url, "hello")
+    assert channel.texts == ["hello"]
+
+
 def test_nothing_of_httpx_is_logged_of_a_post_that_succeeds(
     channel: Channel, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,6 +12,7 @@ from buildkite_assets.session import Session
 from buildkite_assets.settings import Settings
 from buildkite_assets.warehouse import connect
 
+from .other_programs import opened_for_writing
 from .syncing import command, command_here, empty_sandbox, environment, forgetful_home
 
 
@@ -93,6 +94,28 @@ def test_a_first_sync_of_a_few_days_does_not_make_them_all_there_is(
     with connect(tmp_path / "w.duckdb") as connection:
         rows = connection.execute("SELECT start_date FROM warehouse_meta").fetchall()
     assert rows == [(today - timedelta(days=90),)]
+
+
+def test_sync_goes_on_while_another_program_holds_the_published_file(
+    server: SandboxServer, tmp_path: Path, home: Path
+) -> None:
+    settings = environment(server, tmp_path / "w.duckdb")
+    today = f"{server.sandbox.clock().date()}"
+
+    def run(*arguments: str) -> Result:
+        return command_here(*arguments, settings=settings, cwd=tmp_path, home=home)
+
+    assert run("sync", "--from", today).exit_code == 0
+    with opened_for_writing(tmp_path / "w.duckdb"):
+        refused = run("export", "baton", "--out", "baton")
+        assert refused.exit_code == 1
+        [line] = refused.stderr.splitlines()
+        assert "is open for writing in another program" in line
+        assert not (tmp_path / "baton").exists()
+        done = run("sync", "--from", today)
+        assert done.exit_code == 0, done.stderr
+        # What is published now is another file than the one that is held.
+        assert run("export", "baton", "--out", "baton").exit_code == 0
 
 
 def test_sync_collects_to_its_end_and_derives_nothing_when_a_check_blocks(

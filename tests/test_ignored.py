@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from buildkite_assets import cli, demo
+from buildkite_assets import demo
 from buildkite_assets.export.commands import export
 from buildkite_assets.settings import Settings
 
@@ -36,7 +36,7 @@ def private_files() -> set[str]:
         *(f"{folder}/acme/manifest.json" for folder in default_folders()),
         demo.WAREHOUSE.as_posix(),
         f"{demo.WAREHOUSE.parent}/demo-review/acme/manifest.json",
-        f"{cli._HOME}/history/runs.db",  # noqa: SLF001 - the default has no other name
+        f"{settings.dagster_home.relative_to(Path.cwd())}/history/runs.db",
         f"{demo.DAGSTER_HOME}/history/runs.db",
         ".tmp_dagster_home_x1/history/runs.db",
         "elsewhere/acme.duckdb",

@@ -412,10 +412,11 @@ def _pace_file(base_url: str, token: str) -> Path:
     digest = hashlib.sha256(f"{base_url} {token}".encode()).hexdigest()[:16]
     folder = user_state_path("buildkite-assets")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
     except OSError as error:
         raise BuildkiteError(
             f"{folder} is to keep the pace of requests and cannot be made: {error.strerror}. "
-            "Set XDG_STATE_HOME to a folder that can be written."
+            "Set XDG_STATE_HOME to a folder of your own that can be written."
         ) from error
     return folder / f"pace-{digest}.json"

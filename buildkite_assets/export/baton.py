@@ -15,6 +15,7 @@ import msgspec
 
 from buildkite_assets.export.file_names import file_names
 from buildkite_assets.export.spreadsheets import write_rows
+from buildkite_assets.private_files import private_folder, private_opener, writing_to
 from buildkite_assets.warehouse import connect
 
 Message = dict[str, Any]
@@ -57,9 +58,10 @@ def export_baton(warehouse: Path, folder: Path) -> list[Path]:
 
     Raises:
         WarehouseError: there is no published file.
+        UnwritableError: the folder cannot be written to.
     """
     written = []
-    with connect(warehouse) as connection:
+    with connect(warehouse) as connection, writing_to(folder):
 
         def rows(query: str, *values: object) -> list[Message]:
             result = connection.execute(query, values)
@@ -76,7 +78,7 @@ def export_baton(warehouse: Path, folder: Path) -> list[Path]:
             for row in rows(_ENTITLEMENTS, organization_id):
                 sync.entitlements[row["external_id"]] = _entitlement(row, sync)
             out = folder / name
-            out.mkdir(parents=True, exist_ok=True)
+            private_folder(out)
             _write_json(out / "resources.json", "resources", _resource_outputs(sync))
             _write_json(out / "entitlements.json", "entitlements", _entitlement_outputs(sync))
             grants = rows(_GRANTS, organization_id)
@@ -244,7 +246,7 @@ def _filled(message: Message) -> Message:
 
 def _write_json(path: Path, name: str, outputs: Iterable[Message]) -> None:
     """Write `{name: [outputs]}`, one output after the other: grants may be millions."""
-    with path.open("wb") as file:
+    with open(path, "wb", opener=private_opener) as file:
         file.write(b'{"%s":[' % name.encode())
         for n, output in enumerate(outputs):
             file.write(b",\n" if n else b"\n")
@@ -255,7 +257,7 @@ def _write_json(path: Path, name: str, outputs: Iterable[Message]) -> None:
 def _write_csv(path: Path, sync: _Sync, grants: Iterable[Message]) -> None:
     """Write users, entitlements, and the grants that users hold, which have no status."""
     rows = ([cells.get(name) for name in CSV_HEADER] for cells in _csv_cells(sync, grants))
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", opener=private_opener) as file:
         write_rows(file, chain([CSV_HEADER], rows), is_all_quoted=False)
 
 

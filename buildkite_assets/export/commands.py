@@ -6,10 +6,20 @@ import click
 
 from buildkite_assets.export.baton import export_baton
 from buildkite_assets.export.review import export_review
+from buildkite_assets.interruption import interruptible
+from buildkite_assets.private_files import given_path
 from buildkite_assets.settings import Settings
 from buildkite_assets.terminal import one_line_errors, say
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def _given(_: click.Context, option: click.Parameter, folder: Path) -> Path:
+    """Return the folder that an option names."""
+    try:
+        return given_path(folder)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=option) from None
 
 
 @click.group()
@@ -18,7 +28,14 @@ def export() -> None:
 
 
 @export.command()
-@click.option("--out", type=_FOLDER, required=True, help="Folder to write to; made if missing.")
+@click.option(
+    "--out",
+    type=_FOLDER,
+    callback=_given,
+    required=True,
+    help="Folder to write to; made if missing.",
+)
+@interruptible
 def baton(out: Path) -> None:
     """Write who has access to what as Baton prints it: JSON and CSV, a folder per organization."""
     with one_line_errors():
@@ -28,7 +45,8 @@ def baton(out: Path) -> None:
 
 @export.command()
 @click.option("--organization", required=True, help="The organization's slug.")
-@click.option("--out", type=_FOLDER, default=Path("review"), show_default=True)
+@click.option("--out", type=_FOLDER, callback=_given, default=Path("review"), show_default=True)
+@interruptible
 def review(organization: str, out: Path) -> None:
     """Write an access review: one CSV per team, with a manifest of what it stands on."""
     with one_line_errors():

@@ -10,6 +10,7 @@ import msgspec
 
 from buildkite_assets.export.file_names import file_names
 from buildkite_assets.export.spreadsheets import write_rows
+from buildkite_assets.private_files import private_folder, private_opener, writing_to
 from buildkite_assets.warehouse import WarehouseError, connect
 
 _SNAPSHOT = """
@@ -89,8 +90,9 @@ def export_review(warehouse: Path, organization: str, folder: Path) -> Path:
     Raises:
         UnknownOrganizationError: no snapshot of it is known.
         WarehouseError: there is no published file.
+        UnwritableError: the folder cannot be written to.
     """
-    with connect(warehouse) as connection:
+    with connect(warehouse) as connection, writing_to(folder):
 
         def rows(query: str, **values: object) -> tuple[list[str], list[tuple[Any, ...]]]:
             result = connection.execute(query, values)
@@ -106,7 +108,8 @@ def export_review(warehouse: Path, organization: str, folder: Path) -> Path:
         ids = {"organization_id": snapshot["organization_id"]}
         name = file_names(dict(rows(_ORGANIZATIONS)[1]))[ids["organization_id"]]
         out = folder / f"{name}-{snapshot['started_at']:%Y-%m-%dT%H%M%SZ}"
-        (out / "teams").mkdir(parents=True, exist_ok=True)
+        private_folder(out)
+        private_folder(out / "teams")
         files = [
             _write(out, "administrators.csv", *rows(_ADMINISTRATORS, **ids)),
             _write(out, "findings.csv", *rows(_FINDINGS, **ids)),
@@ -114,14 +117,15 @@ def export_review(warehouse: Path, organization: str, folder: Path) -> Path:
         for team_id, name in file_names(dict(rows(_TEAMS, **ids)[1])).items():
             team = rows(_TEAM, **ids, team_id=team_id)
             files.append(_write(out, f"teams/{name}.csv", *team))
-    manifest = {
-        "organization": organization,
-        "snapshot": snapshot,
-        "made_by": f"buildkite-assets {version('buildkite-assets')}",
-        "files": files,
-    }
-    encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    (out / "manifest.json").write_bytes(encoded + b"\n")
+        manifest = {
+            "organization": organization,
+            "snapshot": snapshot,
+            "made_by": f"buildkite-assets {version('buildkite-assets')}",
+            "files": files,
+        }
+        encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+        with open(out / "manifest.json", "wb", opener=private_opener) as file:
+            file.write(encoded + b"\n")
     return out
 
 
@@ -130,7 +134,7 @@ def _write(
 ) -> dict[str, object]:
     """Write a CSV; its entry in the manifest."""
     path = folder / name
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", opener=private_opener) as file:
         write_rows(file, [header, *rows])
     return {
         "name": name,

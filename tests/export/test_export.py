@@ -274,3 +274,30 @@ def test_the_command_line_writes_both(
     refused = CliRunner().invoke(main, arguments)
     assert refused.exit_code == 1
     assert "No snapshot of access of nobody is known" in refused.output
+
+
+def test_a_folder_to_write_to_may_stand_in_the_home_folder(
+    synced: tuple[Sandbox, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUILDKITE_WAREHOUSE", str(synced[1]))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["export", "baton", "--out=~/x"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "x" / "acme" / "grants.json").exists()
+    assert not (tmp_path / "~").exists()
+    assert CliRunner().invoke(main, ["export", "baton", "--out=~nobody-of-it/x"]).exit_code == 2
+
+
+@pytest.mark.parametrize("what", ["baton", "review --organization acme"])
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(
+    what: str, synced: tuple[Sandbox, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUILDKITE_WAREHOUSE", str(synced[1]))
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out"
+    done = CliRunner().invoke(main, ["export", *what.split(), "--out", str(out)])
+    assert done.exit_code == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"Error: {out}")
+    assert "could not be written: Not a directory" in line
