@@ -129,6 +129,7 @@ def _snapshot(connection: duckdb.DuckDBPyConnection) -> AccessRows:
         token_scopes=["read_organizations", "read_teams"],
         is_administrator=True,
         rows=rows,
+        unsettled_team_ids=[],
         listed_team_ids=[team_id for (team_id,) in teams.fetchall()],
         requests=0,
         has_settled_members=True,

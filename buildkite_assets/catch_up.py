@@ -69,7 +69,7 @@ def catch_up(
         return dg.SkipReason("Nothing is published yet: run `buildkite-assets sync`.")
     warehouse = Warehouse(settings.warehouse, settings.file_mode, lock_seconds=TICK_LOCK_SECONDS)
     try:
-        with warehouse.transaction() as connection:
+        with warehouse.published() as connection:
             by_day = lagging_days(connection, derived_tables(), session.parameters)
             whole = lagging_whole(connection, derived_tables(), session.parameters)
     except WarehouseBusyError as error:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from buildkite_assets.buildkite.client import Client
 from buildkite_assets.buildkite.connection import check_connection
-from buildkite_assets.buildkite.errors import BuildkiteError, TransientError
+from buildkite_assets.buildkite.errors import BuildkiteError
 from buildkite_assets.buildkite.failures import CONCERNS_ALL
 from buildkite_assets.demo import (
     DAGSTER_HOME,
@@ -263,17 +263,18 @@ def _held_back(blocked: list[BlockedError]) -> Iterator[None]:
 
 @contextmanager
 def _noted(unread: list[str]) -> Iterator[None]:
-    """Let a sync go on after a refusal, which concerns one kind of data only.
+    """Let a sync go on after a failure that concerns one kind of data only.
 
     Raises:
         BuildkiteError: no kind of data can be read.
     """
     try:
         yield
-    except (TransientError, *CONCERNS_ALL):
+    except CONCERNS_ALL:
         raise
     except BuildkiteError as error:
         unread.append(f"{error.code}: {error}")
+        click.echo(one_line(f"Warning: {unread[-1]}"), err=True)
 
 
 def _exit_if_partial(unread: list[str]) -> None:

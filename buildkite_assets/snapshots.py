@@ -53,6 +53,7 @@ def access_rows(
         is_administrator=snapshot.is_administrator,
         rows=rows,
         listed_team_ids=[team.team.id for team in snapshot.teams or [] if team.is_settled],
+        unsettled_team_ids=[team.team.id for team in snapshot.teams or [] if not team.is_settled],
         has_settled_members=snapshot.has_settled_members,
         has_settled_teams=snapshot.has_settled_teams,
         requests=snapshot.requests,

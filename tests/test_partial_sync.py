@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import stamina
 from click.testing import Result
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -141,6 +142,11 @@ def test_what_was_stored_of_an_organization_stays_while_it_refuses(two: Two) -> 
         assert connection.execute("FROM late_changes").fetchall() == []
 
 
+def in_trouble() -> Response:
+    """Answer as a server in trouble, every time."""
+    return PlainTextResponse("busy", status_code=503)
+
+
 def missing() -> Response:
     """Answer as for what is not there."""
     return PlainTextResponse("", status_code=404)
@@ -153,12 +159,14 @@ def missing() -> Response:
         ("/organizations/acme/members", unprocessable),
         ("/organizations/acme/clusters", missing),
         ("/queues", unprocessable),
+        ("/clusters", in_trouble),
+        ("/members", in_trouble),
     ],
 )
 def test_a_list_that_is_refused_costs_that_list_alone(
     two: Two, part: str, answer: Callable[[], Response]
 ) -> None:
-    with two.failing(part, answer):
+    with two.failing(part, answer), stamina.set_testing(True, attempts=2):
         done = two.sync()
     assert done.exit_code == PARTIAL, done.stderr
     assert two.count("builds") == {"acme": 3, "globex": 3}

@@ -247,6 +247,28 @@ def test_changes_between_a_feed_in_the_future_and_the_next_are_not_lost(
     ]
 
 
+def test_a_feed_whose_last_page_alone_was_dated_in_the_future_is_made_up_for(
+    history: ServedHistory,
+) -> None:
+    """The next feed begins where that one did: it left out as older what it should have stored."""
+    history.acme.create_build("web", state="passed")
+    history.collect()
+    history.clock.move(minutes=10)
+    follow(history.session)
+    points = history.rows("SELECT read_point FROM sync_feeds ORDER BY started_at")
+    with history.session.warehouse.transaction() as connection:
+        connection.execute(
+            "UPDATE sync_feeds SET finished_at = '2037-11-28' "
+            "WHERE started_at = (SELECT max(started_at) FROM sync_feeds)"
+        )
+    history.clock.move(minutes=10)
+    visited = len(history.sandbox.requests)
+    follow(history.session)
+    since = f"{points[0] - timedelta(microseconds=points[0].microsecond):%Y-%m-%dT%H:%M:%SZ}"
+    asked = [request.query for request in list(history.sandbox.requests)[visited:]]
+    assert since in [query.get("finished_from") for query in asked]
+
+
 def test_a_change_that_was_left_out_as_older_is_read_again(history: ServedHistory) -> None:
     """One page was dated in the future; feeds have passed the change since."""
     build = history.acme.create_build("web", state="passed")

@@ -59,8 +59,9 @@ def builds_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinitio
         asked = [date.fromisoformat(key) for key in context.partition_keys]
         warehouse = session.warehouse
         failures = Failures()
+        first = min(first_day(session.settings), *asked)
         with warehouse.transaction() as connection:
-            extend_start_date(connection, min(first_day(session.settings), *asked))
+            extend_start_date(connection, first)
         with session.client() as client:
             if config.full:
                 follow_changes(context, client, session, failures)

@@ -94,8 +94,6 @@ def catalog(
         listed, skipped = _listed_tables(
             client, session.privacy, product(wanted, organizations), known, listed_at, failures
         )
-    if all(failures.has_given_up(organization.slug) for organization in organizations):
-        failures.raise_first()
     _warn_of_skipped(context, skipped)
     slugs = {organization.id: organization.slug for organization in organizations}
     with warehouse.transaction() as connection:
@@ -141,13 +139,14 @@ def _listed_tables(  # noqa: PLR0913, PLR0917 - what of whom to list, and what i
     """Return what could be listed, and the scope that is missing for each table that could not.
 
     Raises:
-        BuildkiteError: nothing can be listed.
+        BuildkiteError: no organization can be read.
     """
     listed: defaultdict[Table, list[Listed]] = defaultdict(list)
     skipped: dict[Table, str] = {}
     for table, organization in wanted:
-        is_useless = table in skipped or failures.has_given_up(organization.slug)
-        if table is ORGANIZATIONS or is_useless:
+        if table is ORGANIZATIONS or table in skipped:
+            continue
+        if failures.skips(organization.slug, table.name):
             continue
         ids = known[table, organization.id]
         with failures.of(organization.slug, table.name):

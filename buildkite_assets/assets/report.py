@@ -56,7 +56,7 @@ def ci_report(
     # Altair takes a while to load: only the run that draws should wait for it.
     from buildkite_assets.report.page import render  # noqa: PLC0415
 
-    # Which publishes once more if another program has the file open for writing.
+    # Publish again if another program has the file open for writing.
     session.warehouse.published().close()
     page = render(session.settings).encode()
     path = session.warehouse.publish_beside(session.settings.report.name, page)

@@ -1,7 +1,7 @@
 """The check by which a step says what it could not read, while it read the rest.
 
-The step itself succeeds, so that what was read is checked and derived as ever. Where nothing was
-read at all, the step fails instead.
+The step itself succeeds, so that what was read is checked and derived as ever. A step fails where
+it could read nothing at all.
 """
 
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ from buildkite_assets.tables import Table
 
 EVERYTHING_WAS_READ = "everything_was_read"
 _REMEDY = (
-    "read the errors: each says what to do. What is stored of these organizations stays as it "
-    "was. To leave one out for good, name the others in BUILDKITE_ORGANIZATIONS."
+    "do what each error says. What is stored of these organizations stays as it was. To leave one "
+    "out for good, name the others in BUILDKITE_ORGANIZATIONS."
 )
 
 
@@ -37,7 +37,7 @@ def check_unread(
     """Warn of each failure, and return the check's result."""
     unread = [one_line(str(failure)) for failure in failures.found]
     for line in unread:
-        context.log.warning("%s What is stored of it stays as it was.", line)
+        context.log.warning("%s", line)
     return dg.AssetCheckResult(
         asset_key=asset_key(table),
         check_name=EVERYTHING_WAS_READ,

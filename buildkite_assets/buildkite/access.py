@@ -14,9 +14,9 @@ from typing import TypeVar
 from buildkite_assets.buildkite.client import Client, Response
 from buildkite_assets.buildkite.decoding import decode_one
 from buildkite_assets.buildkite.errors import (
+    BuildkiteError,
     InvalidPermissionsError,
     NotFoundError,
-    RequestRefusedError,
 )
 from buildkite_assets.buildkite.failures import Failure, Failures
 from buildkite_assets.buildkite.listings import WholeList, api_path, every_item, whole_list
@@ -96,7 +96,7 @@ class AccessSnapshot:
         unsettled_lists: the lists that changed each time they were read, for people. What is
             missing from these is not gone.
         has_settled_members: whether a member who is missing has left.
-        has_settled_teams: whether a team, a membership or a grant that is missing is gone.
+        has_settled_teams: whether a team that is missing is gone.
         failures: the lists that could not be read for another reason than a missing permission.
     """
 
@@ -143,7 +143,7 @@ def administers(client: Client, organization: str, email: str | None) -> bool | 
     """
     try:
         pages = list(every_item(client, api_path("organizations", organization, "members"), Member))
-    except (InvalidPermissionsError, NotFoundError, RequestRefusedError):
+    except BuildkiteError:
         return None
     return is_administrator([member for page in pages for member in page.body], email)
 
@@ -197,11 +197,7 @@ def read_access(
             ),
         ],
         has_settled_members=members is not None and members.is_settled,
-        has_settled_teams=(
-            listed_teams is not None
-            and listed_teams.is_settled
-            and all(team.is_settled for team in teams)
-        ),
+        has_settled_teams=listed_teams is not None and listed_teams.is_settled,
         failures=failures.found,
     )
 
@@ -227,8 +223,6 @@ class _Reader:
         self, name: str, record: type[R], known_ids: Collection[str]
     ) -> tuple[WholeList[R] | None, InvalidPermissionsError | None]:
         """Return the list of this name, or why the token may not have it; neither if it failed."""
-        if self.failures.has_given_up(self.organization):
-            return None, None
         with self.failures.of(self.organization, name):
             try:
                 path = api_path("organizations", self.organization, name)
@@ -243,31 +237,33 @@ class _Reader:
         with ThreadPoolExecutor(_TEAMS_AT_ONCE, "team") as pool:
             found = list(pool.map(lambda team: self._team(team, started_at), teams))
         gone = {each.team.id: each for each in found if isinstance(each, _Gone)}
-        remaining = self._remaining(list(gone))
+        remaining = self._remaining(gone)
         return [
-            self._failed(each, started_at) if isinstance(each, _Gone) else each
+            _unread(each.team, started_at) if isinstance(each, _Gone) else each
             for each in found
             if each.team.id not in gone or each.team.id in remaining
         ]
 
-    def _remaining(self, team_ids: Collection[str]) -> set[str]:
-        """Return which of these teams are still listed."""
-        if not team_ids:
+    def _remaining(self, gone: Mapping[str, _Gone]) -> set[str]:
+        """Return which of these teams are still listed, or all if that cannot be known."""
+        if not gone:
             return set()
         path = api_path("organizations", self.organization, "teams")
-        listed = whole_list(self.client, path, Team, attrgetter("id"), team_ids)
-        return {team.id for team in listed.items} & set(team_ids)
-
-    def _failed(self, gone: _Gone, at: datetime) -> TeamAccess:
-        with self.failures.of(self.organization, f"team {gone.team.slug}"):
-            raise gone.error
-        return _unread(gone.team, at)
+        remaining = set(gone)
+        with self.failures.of(self.organization, "teams"):
+            listed = whole_list(self.client, path, Team, attrgetter("id"), gone)
+            remaining &= {team.id for team in listed.items}
+        for team_id in remaining:
+            team, error = gone[team_id].team, gone[team_id].error
+            self.failures.add(Failure(self.organization, f"team {team.slug}", error))
+        return remaining
 
     def _team(self, team: Team, at: datetime) -> TeamAccess | _Gone:
-        if self.failures.has_given_up(self.organization):
-            return _unread(team, at)
+        subject = f"team {team.slug}"
         try:
-            with self.failures.of(self.organization, f"team {team.slug}"):
+            if self.failures.skips(self.organization, subject):
+                return _unread(team, at)
+            with self.failures.of(self.organization, subject):
                 return self._team_in_full(team)
             return _unread(team, at)
         finally:

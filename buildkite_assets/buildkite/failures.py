@@ -60,12 +60,16 @@ class Failures:
         if (failure.organization, failure.subject) not in known:
             self.found.append(failure)
 
-    def has_given_up(self, organization: str) -> bool:
-        """Return whether retries did not help, so that another request would waste as long."""
-        return any(
-            failure.organization == organization and isinstance(failure.error, TransientError)
-            for failure in self.found
-        )
+    def skips(self, organization: str, subject: str) -> bool:
+        """Return whether to skip a subject, and note it then, since retries did not help before.
+
+        Another request would take as long as the first one that failed after all its retries.
+        """
+        for failure in self.found:
+            if failure.organization == organization and isinstance(failure.error, TransientError):
+                self.add(Failure(organization, subject, failure.error))
+                return True
+        return False
 
     def concern(self, organization: str) -> bool:
         """Return whether anything of an organization could not be read."""

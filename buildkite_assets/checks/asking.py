@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property, wraps
 from itertools import takewhile
@@ -66,8 +66,13 @@ class ApiEvidence(Evidence):
             BuildkiteError: see `buildkite.errors`.
         """
         wanted = self.session.settings.organizations
-        organizations, _ = visible_organizations(self.client, wanted, Failures())
+        organizations, _ = visible_organizations(self.client, wanted, self.unseen)
         return organizations
+
+    @cached_property
+    def unseen(self) -> Failures:
+        """The organizations that are synced and that the token does not see."""
+        return Failures()
 
     def ask_each(self, ask: Callable[[Organization], T]) -> Answers[T]:
         """Ask each organization; one that fails is named, and the others count.
@@ -82,7 +87,7 @@ class ApiEvidence(Evidence):
                 answers.append(ask(organization))
         if not answers:
             failures.raise_first()
-        unread = [one_line(str(failure)) for failure in failures.found]
+        unread = [one_line(str(failure)) for failure in self.unseen.found + failures.found]
         return Answers(answers, {"unread": unread} if unread else {})
 
     def settled_days(self, organization: Organization) -> list[date]:
@@ -110,16 +115,21 @@ def api_evidence(session: Session) -> Iterator[ApiEvidence]:
 
 
 def asking(evaluate: Callable[[ApiEvidence], Finding]) -> Callable[[ApiEvidence], Finding]:
-    """Have a refusal mean that a check was not evaluated: it says nothing of the data.
+    """Have a refusal by all mean that a check was not evaluated: it says nothing of the data.
 
-    Any other trouble is raised as it is: that Buildkite cannot be reached, someone should see.
+    Any other trouble with all organizations is raised as it is: that Buildkite cannot be reached,
+    someone should see. The organizations that did not answer are named in the description.
     """
 
     @wraps(evaluate)
     def asked(evidence: ApiEvidence) -> Finding:
         try:
-            return evaluate(evidence)
+            finding = evaluate(evidence)
         except (InvalidCredentialsError, InvalidPermissionsError, NotFoundError) as error:
             raise NotEvaluatedError(str(error)) from error
+        unread = finding.metadata.get("unread")
+        if not unread:
+            return finding
+        return replace(finding, description=f"{finding.description} Not asked: {' '.join(unread)}")
 
     return asked

@@ -1,6 +1,7 @@
 """Checks of stored data by SQL: unique keys of every table, and the files of `sql/checks`.
 
-They read the published file, so they block no sync and wait for none.
+They read the published file, so they block no sync. They wait for one only if another program has
+the file open for writing: then it is published again first.
 """
 
 from collections.abc import Iterator

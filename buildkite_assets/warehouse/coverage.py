@@ -70,9 +70,10 @@ def unsettled_days(
 def days_to_settle(
     connection: duckdb.DuckDBPyConnection, organization_id: str, ages_days: Sequence[int]
 ) -> list[date]:
-    """The covered days that reached one of these ages since they were last read in full.
+    """Return the covered days that reached one of these ages since they were last read in full.
 
-    The clock is the organization's latest feed. Days that only feeds brought were never read.
+    The clock is the organization's latest feed. Days that only feeds brought were never read. Days
+    that must be read again, for another reason than their age, are due at once.
     """
     rows = connection.execute(
         """
@@ -84,6 +85,9 @@ def days_to_settle(
                 SELECT max(started_at) FROM sync_feeds WHERE organization_id = $organization_id
             )
             AND coalesce(read_at < day + to_days(age_days), true)
+        UNION
+        SELECT day FROM sync_days
+        WHERE organization_id = $organization_id AND is_to_read_again
         ORDER BY day
         """,
         {

@@ -1,7 +1,7 @@
 """The first daily partition, which is known whatever other programs do with the warehouse.
 
-Dagster asks for it each time it loads the code location. That must not fail or wait, and the first
-day must not move forward because a file cannot be read. So it is kept in a small file, too.
+Dagster asks for it each time it loads the code location. That must not fail or wait for long, and
+the first day must not move forward because a file cannot be read. So a small file keeps it, too.
 """
 
 import logging

@@ -26,8 +26,8 @@ def correct_future(
 ) -> None:
     """Move instants in the future to just before now, in their order.
 
-    Whatever is read from now on is then newer. Days with such rows must be read again in full,
-    since what changed meanwhile was left out as older.
+    Whatever is read from now on is then newer. Days with such rows are marked as to be read again
+    in full, since what changed meanwhile was left out as older.
 
     Args:
         connection: within a transaction, before anything of it is compared or merged.
@@ -88,7 +88,7 @@ def _forget_feeds(connection: duckdb.DuckDBPyConnection, future: dict[str, datet
         """
         DELETE FROM sync_feeds USING (
             SELECT organization_id, min(rowid) AS first_row FROM sync_feeds
-            WHERE read_point > $latest OR started_at > $latest
+            WHERE read_point > $latest OR started_at > $latest OR finished_at > $latest
             GROUP BY organization_id
         ) AS wrong
         WHERE sync_feeds.organization_id = wrong.organization_id

@@ -43,11 +43,12 @@ class AccessRows:
         token_scopes: what the token may do.
         is_administrator: whether that user administers the organization; None if not told.
         rows: for each table that could be listed its rows, without `valid_from`.
-        listed_team_ids: the teams whose members and pipelines were listed, without those whose
-            lists changed each time they were read.
+        listed_team_ids: the teams whose members and pipelines were listed to their end.
+        unsettled_team_ids: the other teams: their lists changed each time they were read, or
+            failed.
         requests: that it took.
         has_settled_members: whether the list of members did not change while it was read.
-        has_settled_teams: whether no list of teams, memberships and grants did.
+        has_settled_teams: whether the list of teams did not.
     """
 
     organization_id: str
@@ -60,6 +61,7 @@ class AccessRows:
     is_administrator: bool | None
     rows: Mapping[Table, pa.Table]
     listed_team_ids: Sequence[str]
+    unsettled_team_ids: Sequence[str]
     requests: int
     has_settled_members: bool
     has_settled_teams: bool
@@ -71,10 +73,15 @@ class AccessRows:
         return self.is_administrator is True and is_listed
 
     @property
-    def sees_all_teams(self) -> bool:
+    def sees_every_team(self) -> bool:
         """Whether a team that is not in it is gone; others than administrators see some."""
         is_listed = TEAMS in self.rows and self.has_settled_teams
         return self.is_administrator is True and is_listed
+
+    @property
+    def sees_all_teams(self) -> bool:
+        """Whether a team, a membership or a grant that is not in it is gone."""
+        return self.sees_every_team and not self.unsettled_team_ids
 
 
 def known_ids(
@@ -169,15 +176,7 @@ def _close(
     parameters: Mapping[str, object],
 ) -> None:
     """End the states that the snapshot shows to be over."""
-    if table is ORGANIZATION_MEMBERS:
-        would_be_seen = str(snapshot.sees_all_members)
-    elif snapshot.sees_all_teams:
-        would_be_seen = "true"
-    elif table is TEAM_MEMBERS:
-        would_be_seen = "team_id IN (SELECT unnest($listed_team_ids::UUID[]))"
-        parameters = {**parameters, "listed_team_ids": list(snapshot.listed_team_ids)}
-    else:
-        would_be_seen = "false"
+    would_be_seen, team_ids = _would_be_seen(table, snapshot)
     key = ", ".join(table.key)
     connection.execute(
         f"""
@@ -186,8 +185,31 @@ def _close(
           AND (({key}) IN (SELECT ({key}) FROM news)
                OR ({would_be_seen} AND ({key}) NOT IN (SELECT ({key}) FROM seen)))
         """,
-        parameters,
+        {**parameters, **team_ids},
     )
+
+
+def _would_be_seen(table: Table, snapshot: AccessRows) -> tuple[str, dict[str, list[str]]]:
+    """Return the condition under which a row that still held would be in the snapshot.
+
+    A team whose lists failed ends nothing of its own, and keeps nothing of other teams. Whoever is
+    no administrator sees all members of a team, but not all of its pipelines.
+    """
+    if table is ORGANIZATION_MEMBERS:
+        return str(snapshot.sees_all_members), {}
+    if table is TEAMS:
+        return str(snapshot.sees_every_team), {}
+    if snapshot.sees_every_team:  # of a team that is gone, members and grants are gone too
+        return (
+            "team_id NOT IN (SELECT unnest($team_ids::UUID[]))",
+            {"team_ids": list(snapshot.unsettled_team_ids)},
+        )
+    if table is TEAM_MEMBERS or snapshot.is_administrator:
+        return (
+            "team_id IN (SELECT unnest($team_ids::UUID[]))",
+            {"team_ids": list(snapshot.listed_team_ids)},
+        )
+    return "false", {}
 
 
 def _open(

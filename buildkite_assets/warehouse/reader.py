@@ -40,7 +40,7 @@ def connect(path: Path | str | None = None) -> duckdb.DuckDBPyConnection:
 
     Raises:
         NothingPublishedError: there is no such file yet.
-        WarehouseLockedError: another program has the file open for writing.
+        WarehouseLockedError: another program has the file open for writing, or left its log.
         OutdatedDuckDBError: the installed DuckDB is too old to read the file.
         ForbiddenWarehouseError: this user may not read the file.
         DamagedWarehouseError: the file is not a DuckDB database.
@@ -82,7 +82,7 @@ def logs_of(path: Path) -> list[Path]:
 
 
 def opened_by(message: str) -> str | None:
-    """Return who has the file open for writing that one of DuckDB's errors is about, if that."""
+    """Return the program that holds the lock that an error of DuckDB is about; else None."""
     if _LOCKED_HERE in message:
         return "this program, by another connection"
     if _LOCKED not in message:

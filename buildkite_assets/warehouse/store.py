@@ -112,7 +112,7 @@ class Warehouse:
         return path
 
     def published(self) -> duckdb.DuckDBPyConnection:
-        """A connection to the published file, for what must not depend on other programs.
+        """Return a connection to the published file, for work that other programs must not stop.
 
         A file that another program has open for writing is published again: the other program
         keeps the old one.

@@ -135,6 +135,15 @@ def test_a_day_that_only_feeds_brought_is_due_as_well(history: History) -> None:
     assert days_to_settle(history.connection, ID, [2]) == [*DAYS[:2], DAYS[4]]
 
 
+def test_a_day_to_be_read_again_is_due_at_once(history: History) -> None:
+    feed(history, noon(1))
+    assert days_to_settle(history.connection, ID, [2]) == []
+    history.connection.execute(
+        "UPDATE sync_days SET is_to_read_again = true WHERE day = ?", [DAYS[0]]
+    )
+    assert days_to_settle(history.connection, ID, [2]) == [DAYS[0]]
+
+
 def test_nothing_is_due_before_the_first_feed(history: History) -> None:
     assert days_to_settle(history.connection, ID, [2]) == []
 
