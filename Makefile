@@ -24,7 +24,7 @@ dev: $(READY) ## Open the Dagster UI; without BUILDKITE_API_TOKEN on the demo's 
 
 # marimo serves apps without a token, or with one that follows from their code: hence one of ours.
 notebook: $(READY) ## Open the notebooks as apps; with MODE=edit, to change them
-	@$(RUN)/python -c 'import secrets; print(secrets.token_urlsafe())' \
+	@umask 077; $(RUN)/python -c 'import secrets; print(secrets.token_urlsafe())' \
 		| MARIMO_SKIP_UPDATE_CHECK=1 $(RUN)/marimo $(MODE) $(NOTEBOOKS_$(MODE)) --token-password-file -
 
 test: $(READY) ## Run the tests

@@ -82,6 +82,14 @@ def test_the_default_is_the_file_that_the_environment_names(
         assert connection.sql("SELECT count(*) FROM builds").fetchall() == [(1,)]
 
 
+def test_a_path_may_stand_in_the_home_folder(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(published.parent))
+    with connect("~/it's.duckdb") as connection:
+        assert connection.sql("SELECT count(*) FROM builds").fetchall() == [(1,)]
+
+
 @pytest.mark.parametrize("table", [table.name for table in (*TABLES, *derived_tables())])
 def test_every_table_can_be_had_as_a_frame_of_polars_and_of_pandas(
     reader: duckdb.DuckDBPyConnection, table: str
