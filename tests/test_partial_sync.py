@@ -125,7 +125,7 @@ def test_an_organization_that_refuses_keeps_no_other_from_being_synced(two: Two)
 
 def test_what_was_stored_of_an_organization_stays_while_it_refuses(two: Two) -> None:
     assert two.sync().exit_code == 0
-    two.clock.move(hours=1)
+    two.clock.move(minutes=10)
     two.acme.create_build("web", state="passed", jobs=1, created_at=two.clock())
     two.globex.create_build("site", state="passed", jobs=1, created_at=two.clock())
     with two.failing("/organizations/globex/", refused):
@@ -178,7 +178,7 @@ def test_a_team_that_is_refused_ends_nothing_of_what_is_known_of_it(two: Two) ->
     [team] = two.acme.teams
     other = two.acme.add_team("Other")
     two.acme.add_team_member(other, two.acme.members[0].user)
-    two.clock.move(hours=1)
+    two.clock.move(minutes=10)
     with two.failing(f"/teams/{team.id}/pipelines", unprocessable):
         done = two.sync()
     assert done.exit_code == PARTIAL
