@@ -105,6 +105,17 @@ def test_a_feed_renews_open_builds_and_counts_no_change(tmp_path: Path) -> None:
         assert history.follow(minutes=15).touched == []
 
 
+def test_a_feed_renews_open_builds_of_a_day_that_only_feeds_have_brought(tmp_path: Path) -> None:
+    with served_history(tmp_path) as history:
+        history.collect()
+        history.clock.move(days=1)
+        history.acme.create_build("web", state="running")
+        for _ in range(2):
+            history.follow(minutes=15)
+            now = history.clock.now.replace(tzinfo=None)
+            assert history.rows("SELECT synced_at FROM builds") == [now]
+
+
 def test_a_feed_leaves_finished_builds_as_they_are(tmp_path: Path) -> None:
     """Only the tables that take the time from feeds are to be recomputed."""
     with served_history(tmp_path) as history:

@@ -207,8 +207,8 @@ def _days_to_follow(connection: duckdb.DuckDBPyConnection, organization_id: str)
         """
         SELECT day FROM sync_days WHERE organization_id = $organization_id
         UNION
-        SELECT day FROM changed_builds
-        WHERE day >= (
+        SELECT created_at::DATE FROM staged_builds
+        WHERE created_at::DATE >= (
             SELECT min(started_at) FROM sync_feeds WHERE organization_id = $organization_id
         )
         """,
