@@ -23,5 +23,5 @@ for line in sys.stdin:
     try:
         answer = {"drawn": _drawn(**json.loads(line))}
     except ValueError as error:
-        answer = {"error": str(error)}
+        answer = {"error": str(error).partition("\n    at ")[0]}  # the rest is JavaScript's stack
     print(json.dumps(answer), flush=True)  # noqa: T201 - the answer
