@@ -6,6 +6,7 @@ snapshot that it opened, and a kill at any moment leaves the last publication an
 transaction.
 """
 
+import logging
 import os
 import shutil
 import time
@@ -29,7 +30,10 @@ from buildkite_assets.warehouse.ledger import start_date
 from buildkite_assets.warehouse.reader import connect, logs_of, opened_by
 from buildkite_assets.warehouse.schema import upgrade
 
+_logger = logging.getLogger(__name__)
+
 _LOCK_SECONDS = 900
+_SILENT_SECONDS = 5
 _PUBLISH_EVERY_SECONDS = 60
 _OLDEST_READER = "v1.5.0"
 _DISK_ERRORS = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException)
@@ -159,17 +163,32 @@ class Warehouse:
         with _disk_trouble(self.folder):
             self._make_parents()
             private_folder(self.folder)
-            try:
-                self._lock.acquire()
-            except Timeout:
-                raise WarehouseBusyError(
-                    f"{self._lock.lock_file} has been held for {self._lock.timeout:g} s by another "
-                    "process: look for one that hangs, end it, and run again."
-                ) from None
+            self._acquire()
         try:
             yield
         finally:
             self._lock.release()
+
+    def _acquire(self) -> None:
+        """Take the lock, and say so if that takes a while.
+
+        Raises:
+            WarehouseBusyError: another process holds it for too long.
+        """
+        limit_seconds = self._lock.timeout
+        with suppress(Timeout):
+            self._lock.acquire(timeout=min(_SILENT_SECONDS, limit_seconds))
+            return
+        _logger.warning(
+            "Waiting up to %g s for another process, which writes to %s.", limit_seconds, self.path
+        )
+        try:
+            self._lock.acquire(timeout=max(limit_seconds - _SILENT_SECONDS, 0))
+        except Timeout:
+            raise WarehouseBusyError(
+                f"{self._lock.lock_file} has been held for {limit_seconds:g} s by another "
+                "process: look for one that hangs, end it, and run again."
+            ) from None
 
     def _put(self, path: Path, content: bytes, mode: int) -> None:
         """Write a file as a whole, within the lock."""

@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import time
 from datetime import date
 from pathlib import Path
+from threading import Event, Thread
 
 import duckdb
 import pytest
@@ -209,6 +211,28 @@ def test_damage_that_shows_only_on_reading_is_told_as_such(warehouse: Warehouse)
     with connect(warehouse.path) as reader:
         [(rows,)] = reader.execute("SELECT count(DISTINCT h) FROM filler").fetchall()
     assert rows > 299_000
+
+
+def test_a_wait_for_another_writer_is_said(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    store(warehouse, ONE)
+    is_held = Event()
+
+    def hold() -> None:
+        with Warehouse(warehouse.path).transaction():
+            is_held.set()
+            time.sleep(6)
+
+    other = Thread(target=hold)
+    other.start()
+    assert is_held.wait(60)
+    store(warehouse, TWO)
+    other.join()
+    assert f"Waiting up to 900 s for another process, which writes to {warehouse.path}." in (
+        caplog.messages
+    )
+    assert stored(warehouse) == TWO
 
 
 def test_a_damaged_published_file_is_told(warehouse: Warehouse) -> None:
