@@ -10,9 +10,10 @@ from buildkite_assets.buildkite.errors import (
     ProxyError,
     TransientError,
     UnreachableError,
+    WrongClockError,
 )
 
-CONCERNS_ALL = (InvalidCredentialsError, ProxyError, UnreachableError)
+CONCERNS_ALL = (InvalidCredentialsError, ProxyError, UnreachableError, WrongClockError)
 """Errors after which no organization can be read."""
 
 
