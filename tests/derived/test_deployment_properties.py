@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from buildkite_assets.rules import Deployment, Rules
@@ -168,8 +168,16 @@ def test_deployments_of_a_rules_jobs_are_those_that_a_bystander_sees(lives: list
     assert history.rows("deployments", *columns) == expected
 
 
+# The first round ended at a block, and so deployed nothing as a whole.
+AT_A_BLOCK = lived(
+    2,
+    [("begin", 0, ""), ("finish", 0, "passed"), ("manual", 0, ""), ("finish", 0, "failed")],
+)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(LIVES, st.booleans()), min_size=4, max_size=12))
+@example([(AT_A_BLOCK, False)])
 def test_deployments_of_a_whole_build_are_those_that_a_bystander_sees(
     lives: list[tuple[Life, bool]],
 ) -> None:

@@ -114,6 +114,7 @@ spans AS NOT MATERIALIZED (
         pipeline_slug,
         step,
         label,
+        state,
         outcome,
         job_runs.created_at,
         coalesce(
@@ -133,7 +134,7 @@ by_rule AS (
     SELECT
         coalesce(rule.application, spans.pipeline_slug) AS application,
         rule.environment AS environment,
-        spans.* EXCLUDE (pipeline_slug, step, label)
+        spans.* EXCLUDE (pipeline_slug, step, label, state)
     FROM spans
     JOIN build_runs USING (build_id)
     JOIN kinds
@@ -210,12 +211,30 @@ attempts AS (
     SELECT
         application,
         environment,
-        spans.* EXCLUDE (pipeline_slug, step, label),
+        spans.* EXCLUDE (pipeline_slug, step, label, state),
         NULL::TIMESTAMP AS build_ended_at,
         'meta-data' AS basis
     FROM build_ends
     JOIN spans USING (build_id)
     WHERE outcome != 'not_run' AND (outcome != 'unfinished' OR result = 'unfinished')
+    UNION ALL BY NAME
+    -- A job that was left waiting, such as behind a block: the rounds before were not complete.
+    SELECT
+        application,
+        environment,
+        build_id,
+        'unfinished' AS outcome,
+        spans.created_at,
+        'infinity'::TIMESTAMP AS began_at,
+        false AS is_at_work,
+        'infinity'::TIMESTAMP AS ended_at,
+        NULL::TIMESTAMP AS replaced_at,
+        false AS is_retry_by_hand,
+        NULL::TIMESTAMP AS build_ended_at,
+        'meta-data' AS basis
+    FROM build_ends
+    JOIN spans USING (build_id)
+    WHERE result = 'failed' AND outcome = 'not_run' AND state NOT IN ('skipped', 'broken')
     UNION ALL BY NAME
     SELECT
         application,
