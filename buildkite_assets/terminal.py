@@ -25,17 +25,18 @@ from buildkite_assets.warehouse import Warehouse
 from buildkite_assets.warehouse.rule_fits import RuleFit, Status
 
 _WHAT_LANDED = """
-SELECT 'organizations' AS "table", count(*) AS "rows", min(created_at), max(created_at)
+SELECT 1 AS place, 'organizations' AS "table", count(*) AS "rows", min(created_at), max(created_at)
 FROM organizations
-UNION ALL SELECT 'pipelines', count(*), min(created_at), max(created_at) FROM pipelines
-UNION ALL SELECT 'clusters', count(*), min(created_at), max(created_at) FROM clusters
-UNION ALL SELECT 'queues', count(*), min(created_at), max(created_at) FROM queues
-UNION ALL SELECT 'organization_members', count(*), NULL, NULL FROM organization_members
-UNION ALL SELECT 'teams', count(*), min(created_at), max(created_at) FROM teams
-UNION ALL SELECT 'team_members', count(*), min(created_at), max(created_at) FROM team_members
-UNION ALL SELECT 'team_pipelines', count(*), min(created_at), max(created_at) FROM team_pipelines
-UNION ALL SELECT 'builds', count(*), min(created_at), max(created_at) FROM builds
-UNION ALL SELECT 'jobs', count(*), min(created_at), max(created_at) FROM jobs
+UNION ALL SELECT 2, 'pipelines', count(*), min(created_at), max(created_at) FROM pipelines
+UNION ALL SELECT 3, 'clusters', count(*), min(created_at), max(created_at) FROM clusters
+UNION ALL SELECT 4, 'queues', count(*), min(created_at), max(created_at) FROM queues
+UNION ALL SELECT 5, 'organization_members', count(*), NULL, NULL FROM organization_members
+UNION ALL SELECT 6, 'teams', count(*), min(created_at), max(created_at) FROM teams
+UNION ALL SELECT 7, 'team_members', count(*), min(created_at), max(created_at) FROM team_members
+UNION ALL SELECT 8, 'team_pipelines', count(*), min(created_at), max(created_at) FROM team_pipelines
+UNION ALL SELECT 9, 'builds', count(*), min(created_at), max(created_at) FROM builds
+UNION ALL SELECT 10, 'jobs', count(*), min(created_at), max(created_at) FROM jobs
+ORDER BY place
 """
 _SECONDS_PER_MINUTE = 60
 
@@ -79,7 +80,7 @@ def landed_table(warehouse: Warehouse) -> Table:
     table.add_column("first created")
     table.add_column("last created")
     with warehouse.transaction() as connection:
-        for name, rows, first, last in connection.execute(_WHAT_LANDED).fetchall():
+        for _, name, rows, first, last in connection.execute(_WHAT_LANDED).fetchall():
             times = [f"{at:%Y-%m-%d %H:%M}" if at else "" for at in (first, last)]
             table.add_row(name, f"{rows:,}", *times)
     return table

@@ -1,5 +1,6 @@
 """`sync` and `demo`: which days they read, what they say, and how they exit."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -167,6 +168,9 @@ def test_the_demo_needs_nothing_and_says_how_to_go_on(tmp_path: Path) -> None:
             "SELECT count(*), count(DISTINCT created_at::DATE) FROM builds"
         ).fetchall()
     assert builds > 1000
+    landed = re.findall(r"│ ([a-z_]+) +│ +[0-9,]+ │", done.stdout)
+    assert landed[:4] == ["organizations", "pipelines", "clusters", "queues"]
+    assert landed[-2:] == ["builds", "jobs"]
     # The progress line and the table count the same builds.
     assert f" {builds:,} builds " in done.stdout.replace("\n", " ")
     assert done.stdout.count(f"{builds:,}") == 2
