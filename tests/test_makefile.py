@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
 import pytest
@@ -67,10 +69,17 @@ def notebooks(folder: Path) -> Iterator[str]:
             os.killpg(server.pid, signal.SIGINT)
 
 
+def _listens(address: str) -> bool:
+    parts = urlsplit(address)
+    with socket.socket() as probe:
+        return probe.connect_ex((parts.hostname or "", parts.port or 0)) == 0
+
+
 def _address(printed: Path, server: subprocess.Popen[bytes]) -> str:
     give_up_at = time.monotonic() + _PATIENCE_SECONDS
     while server.poll() is None and time.monotonic() < give_up_at:
-        if found := re.search(r"http://\S+", printed.read_text()):
+        # The address is printed before anything listens there.
+        if (found := re.search(r"http://\S+", printed.read_text())) and _listens(found[0]):
             return found[0]
         time.sleep(0.1)
     pytest.fail(f"no address is printed: {printed.read_text()}")
