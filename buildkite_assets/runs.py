@@ -91,12 +91,30 @@ def open_home(folder: Path) -> Iterator[dg.DagsterInstance]:
         UnwritableError: the home cannot be made.
     """
     folder = prepare_home(folder.absolute())
+    with (
+        _usable_home(folder, SQLAlchemyError, *_WRONG_SETTINGS),
+        writing_to(folder),
+        FileLock(folder / ".opening"),
+    ):
+        opened = dg.DagsterInstance.from_config(str(folder))
+    with (
+        _usable_home(folder, SQLAlchemyError),
+        opened as instance,
+        before_interruption(lambda: _cancel_own_runs(instance)),
+    ):
+        yield instance
+
+
+@contextmanager
+def _usable_home(folder: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Have one of these errors mean that the Dagster home cannot be used.
+
+    Raises:
+        HomeError: one of them was raised within the block.
+    """
     try:
-        with writing_to(folder), FileLock(folder / ".opening"):
-            opened = dg.DagsterInstance.from_config(str(folder))
-        with opened as instance, before_interruption(lambda: _cancel_own_runs(instance)):
-            yield instance
-    except (SQLAlchemyError, *_WRONG_SETTINGS) as error:
+        yield
+    except errors as error:
         raise HomeError(_home_trouble(folder, error)) from None
 
 

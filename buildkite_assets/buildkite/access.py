@@ -18,7 +18,7 @@ from buildkite_assets.buildkite.errors import (
     InvalidPermissionsError,
     NotFoundError,
 )
-from buildkite_assets.buildkite.failures import Failure, Failures
+from buildkite_assets.buildkite.failures import CONCERNS_ALL, Failure, Failures
 from buildkite_assets.buildkite.listings import WholeList, api_path, every_item, whole_list
 from buildkite_assets.buildkite.records import (
     AccessToken,
@@ -139,10 +139,12 @@ def administers(client: Client, organization: str, email: str | None) -> bool | 
     None where the members cannot be listed, or their roles are not given.
 
     Raises:
-        BuildkiteError: see `buildkite.errors`.
+        BuildkiteError: no organization can be read; see `failures.CONCERNS_ALL`.
     """
     try:
         pages = list(every_item(client, api_path("organizations", organization, "members"), Member))
+    except CONCERNS_ALL:
+        raise
     except BuildkiteError:
         return None
     return is_administrator([member for page in pages for member in page.body], email)
