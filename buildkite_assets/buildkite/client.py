@@ -47,6 +47,7 @@ T = TypeVar("T")
 Query = Mapping[str, str | int | Sequence[str]]
 
 _logger = logging.getLogger(__name__)
+
 CLOCK_TOLERANCE = timedelta(minutes=30)
 """How far a response's date and this machine's clock are at most apart.
 
@@ -96,7 +97,7 @@ class Client:
         attempts: how often a request is tried before its trouble is reported.
         patience_seconds: how long a request is tried at most, waits for an allowance included.
         timeout_seconds: how long the server may be silent.
-        watcher: is told of every response and every wait.
+        watcher: what to notify of each response and each wait.
         clock: the clock that a response's date must agree with, within `CLOCK_TOLERANCE`.
     """
 
@@ -179,7 +180,7 @@ class Client:
         url, request = self._address(path)
         self.pacer.wait_turn(self._report_wait)
         try:
-            response, content = self._fetch(url, query)
+            response, content = self._fetch(url, query, request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             raise UnreachableError(
                 f"{request}: no connection to {url.host}: {self._clean(str(error))}. Check "
@@ -262,7 +263,9 @@ class Client:
             )
         return url, request
 
-    def _fetch(self, url: httpx.URL, query: Query | None) -> tuple[httpx.Response, bytes]:
+    def _fetch(
+        self, url: httpx.URL, query: Query | None, request: str
+    ) -> tuple[httpx.Response, bytes]:
         """Return the response and its unpacked body, both whole within the client's patience.
 
         Raises:
@@ -273,7 +276,7 @@ class Client:
 
         def fetch() -> None:
             try:
-                answer.set_result(self._read(url, query))
+                answer.set_result(self._read(url, query, request))
             except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
                 answer.set_exception(error)
 
@@ -285,12 +288,14 @@ class Client:
         except TimeoutError:
             raise httpx.ReadTimeout("the answer comes too slowly") from None
 
-    def _read(self, url: httpx.URL, query: Query | None) -> tuple[httpx.Response, bytes]:
+    def _read(
+        self, url: httpx.URL, query: Query | None, request: str
+    ) -> tuple[httpx.Response, bytes]:
         with self._http.stream("GET", url, params=query) as response:
             encoding = response.headers.get("Content-Encoding", "").strip().lower()
             if encoding not in _ENCODINGS:
                 raise UnexpectedResponseError(
-                    f"{self._clean(f'GET {url.path}')} answered in the encoding "
+                    f"{request} answered in the encoding "
                     f"{self._clean(encoding)!r}, which was not asked for. {_NOT_BUILDKITE}"
                 )
             body = bytearray()
@@ -298,7 +303,7 @@ class Client:
                 body += chunk
                 if len(body) > _LARGEST_BODY:
                     raise BodyTooLargeError(
-                        f"{self._clean(f'GET {url.path}')} answered with more than "
+                        f"{request} answered with more than "
                         f"{_LARGEST_BODY / 1e6:.0f} MB: the rest was not read. {_NOT_BUILDKITE}"
                     )
         return response, bytes(body)
