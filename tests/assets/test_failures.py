@@ -1,7 +1,5 @@
 """Runs that fail for a reason that is expected: what they say, and which are begun anew."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,17 +16,11 @@ from buildkite_assets.runs import run_catalog
 from buildkite_assets.sandbox import SandboxServer, serve
 from buildkite_assets.session import Patience, Session
 from buildkite_assets.settings import Settings
+from tests.other_programs import opened_for_writing
 from tests.syncing import empty_sandbox, environment
 
 RETRIES = 3
 PATIENCE = Patience(attempts=1, retries=RETRIES, wait_seconds=0.1)
-HOLDER = """
-import sys
-import duckdb
-held = duckdb.connect(sys.argv[1])
-print("held", flush=True)
-sys.stdin.readline()
-"""
 
 
 @pytest.fixture
@@ -141,16 +133,8 @@ def test_a_warehouse_that_somebody_else_has_open_is_waited_for(
     with session.warehouse.transaction():
         pass
     working = tmp_path / ".w.duckdb" / "working.duckdb"
-    with subprocess.Popen(  # noqa: S603 - a program of this file
-        [sys.executable, "-c", HOLDER, str(working)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == "held\n"
+    with opened_for_writing(working):
         busy = Outcome(session)
-        holder.communicate("go\n", timeout=60)
     assert len(busy.retries) == RETRIES
     assert "is open in another program" in busy.one_line()
     assert Outcome(session).succeeded

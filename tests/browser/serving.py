@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,24 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.syncing import command_environment
+
+PROJECT = Path(__file__).parents[2]
+NOTEBOOKS = ("notebooks/ci_health.py", "notebooks/access_review.py")
 _PATIENCE_SECONDS = 180
+
+
+@contextmanager
+def serving_notebooks(warehouse: Path) -> Iterator[str]:
+    """Serve both notebooks as apps on a published file; yields their address."""
+    settings = command_environment({"BUILDKITE_WAREHOUSE": str(warehouse)})
+    with serving(_notebooks, "/health", settings, PROJECT) as url:
+        yield url
+
+
+def _notebooks(port: int) -> list[str]:
+    marimo = [sys.executable, "-m", "marimo", "run"]
+    return [*marimo, *NOTEBOOKS, "--headless", "--port", f"{port}"]
 
 
 @contextmanager

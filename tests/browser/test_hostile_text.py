@@ -1,7 +1,6 @@
 """Names that are addresses of pictures, Markdown and HTML, in a real browser: all of it is text."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +10,10 @@ from playwright.sync_api import Page, expect
 
 from buildkite_assets.report.page import render
 from tests.report.conftest import settings_of
-from tests.syncing import command_environment
 
 from .conftest import CHROMIUM
-from .serving import serving
+from .serving import serving_notebooks
 
-PROJECT = Path(__file__).parents[2]
-NOTEBOOKS = ("notebooks/ci_health.py", "notebooks/access_review.py")
 NAME = "https://harm.example/{}.png"
 SLUG = "![{}](https://harm.example/p.png)<img src=https://harm.example/p.png onerror=alert(1)>"
 _PATIENCE = 120_000
@@ -50,14 +46,8 @@ def harmful(month_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def apps(harmful: Path) -> Iterator[str]:
     """Serve both notebooks; the address."""
-    settings = command_environment({"BUILDKITE_WAREHOUSE": str(harmful)})
-    with serving(_command, "/health", settings, PROJECT) as url:
+    with serving_notebooks(harmful) as url:
         yield url
-
-
-def _command(port: int) -> list[str]:
-    marimo = [sys.executable, "-m", "marimo", "run"]
-    return [*marimo, *NOTEBOOKS, "--headless", "--port", f"{port}"]
 
 
 def test_the_report_loads_nothing(page: Page, harmful: Path, tmp_path: Path) -> None:

@@ -1,20 +1,15 @@
 """The notebooks as apps, as `make notebook` opens them."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.syncing import command_environment
-
 from .conftest import CHROMIUM
 from .looks import DESK, PHONE, SCHEMES, assert_readable, look
-from .serving import serving
+from .serving import serving_notebooks
 
-PROJECT = Path(__file__).parents[2]
-NOTEBOOKS = ("notebooks/ci_health.py", "notebooks/access_review.py")
 _PATIENCE = 120_000
 
 
@@ -23,14 +18,8 @@ def apps(month_file: Path) -> Iterator[str]:
     """Serve both notebooks; the address."""
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}")
-    settings = command_environment({"BUILDKITE_WAREHOUSE": str(month_file)})
-    with serving(_command, "/health", settings, PROJECT) as url:
+    with serving_notebooks(month_file) as url:
         yield url
-
-
-def _command(port: int) -> list[str]:
-    marimo = [sys.executable, "-m", "marimo", "run"]
-    return [*marimo, *NOTEBOOKS, "--headless", "--port", f"{port}"]
 
 
 def assert_looks_well(page: Page) -> None:

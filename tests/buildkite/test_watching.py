@@ -22,10 +22,10 @@ class Notes:
     waits: list[tuple[str, float]] = field(default_factory=list)
 
     def expect(self, parts: int, unit: str) -> None:
-        """Not told of by one request."""
+        """Do nothing: a single request has no parts."""
 
     def part_read(self) -> None:
-        """Not told of by one request."""
+        """Do nothing: a single request has no parts."""
 
     def answered(self, size_bytes: int, remaining: int | None) -> None:
         """Write down the size."""

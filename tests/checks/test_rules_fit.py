@@ -184,7 +184,7 @@ def test_defaults_that_nobody_has_written_are_no_rules(history: History) -> None
 
 
 def listed_too(history: History, slug: str = "globex") -> None:
-    """List a second organization, of which nothing is read yet."""
+    """List a second organization whose data is not read yet."""
     history.connection.execute(
         "INSERT INTO organizations (organization_id, slug) VALUES (?, ?)", [GLOBEX, slug]
     )
@@ -284,7 +284,7 @@ per_minute = 1
 
 @pytest.fixture
 def results(history: History, tmp_path: Path) -> dict[str, dg.AssetCheckResult]:
-    """What the check of each table tells of wrong rules."""
+    """What the check of each table says about wrong rules."""
     (tmp_path / "rules.toml").write_text(WRONG)
     rules = {"BUILDKITE_RULES": str(tmp_path / "rules.toml")}
     session = Session(Settings.from_environment(rules))

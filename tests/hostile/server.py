@@ -101,7 +101,7 @@ class HostileApp:
         return self._value("", body, in_builds="/builds" in path)
 
     def slug(self, slug: str) -> str:
-        """Return what stands in place of a pipeline's slug; no two pipelines get the same."""
+        """Return the text that replaces a pipeline's slug, unique to that pipeline."""
         if slug not in self._slugs:
             text = hostile(self._seed, "slug", slug)[:_LONGEST_SLUG]
             text = text.encode(errors="replace").decode()  # an address cannot hold half a character

@@ -19,6 +19,7 @@ from buildkite_assets.warehouse.errors import (
     WarehouseWriteError,
 )
 from buildkite_assets.warehouse.ledger import start_date
+from tests.other_programs import opened_for_writing
 from tests.unprivileged import unprivileged
 
 ONE, TWO = date(2026, 1, 1), date(2026, 2, 2)
@@ -243,20 +244,12 @@ def test_a_damaged_published_file_is_told(warehouse: Warehouse) -> None:
 
 
 def test_a_working_file_open_elsewhere_is_told_as_such(warehouse: Warehouse) -> None:
-    program = """
-import sys
-import duckdb
-held = duckdb.connect(sys.argv[1])
-print("open", flush=True)
-sys.stdin.readline()
-"""
     store(warehouse, ONE)
-    other = run_beside(program, warehouse.folder / "working.duckdb")
-    assert other.stdout
-    assert other.stdout.readline() == "open\n"
-    with pytest.raises(WarehouseBusyError, match="open in another program"):
+    with (
+        opened_for_writing(warehouse.folder / "working.duckdb"),
+        pytest.raises(WarehouseBusyError, match="open in another program"),
+    ):
         store(warehouse, TWO)
-    other.communicate("close\n", timeout=60)
     store(warehouse, TWO)
     assert stored(warehouse) == TWO
 
