@@ -25,7 +25,7 @@ def write_rows(
 def as_text(value: object) -> str:
     """Return the value as one line of text that no spreadsheet takes for a formula.
 
-    Spreadsheets also take full-width signs for formulas, and some trim what stands before them.
+    Spreadsheets also read full-width signs as formulas, and some ignore leading blanks.
     """
     text = "" if value is None else _BREAKS.sub(" ", str(value))
     first = next((sign for sign in text if unicodedata.category(sign)[0] not in "CZ"), "")

@@ -192,8 +192,8 @@ def _close(
 def _would_be_seen(table: Table, snapshot: AccessRows) -> tuple[str, dict[str, list[str]]]:
     """Return the condition under which a row that still held would be in the snapshot.
 
-    A team whose lists failed ends nothing of its own, and keeps nothing of other teams. Whoever is
-    no administrator sees all members of a team, but not all of its pipelines.
+    A team whose lists failed keeps its members and grants; the other teams lose theirs as usual. A
+    user who is not an administrator sees all members of a team, but not all of its pipelines.
     """
     if table is ORGANIZATION_MEMBERS:
         return str(snapshot.sees_all_members), {}
